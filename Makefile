@@ -1,0 +1,49 @@
+# Two commands do everything: `make run` and `make test`. Both make their own virtualenv first.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3,$(shell $(p) -c 'import sys; print("$(p)" if sys.version_info[:2] in ((3,11),(3,12)) else "")' 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= .meridian
+READY := $(VENV)/.ready
+NODE_READY := node_modules/.ready
+
+.PHONY: run demo test lint unit bench clean-data setup help
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) $(NODE_READY)  ## install what is needed, and nothing else
+
+$(READY): requirements.txt requirements-local.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Meridian needs Python 3.11 or 3.12 on the PATH (or PYTHON=/path/to/python3.11)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "could not make a virtualenv: install the package python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(NODE_READY): package.json package-lock.json
+	@command -v npm >/dev/null || { echo "Meridian needs Node.js 20 or newer with npm (sign-in and blob storage run on it)"; exit 1; }
+	@npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+run: setup  ## start everything on this machine and stay up
+	@$(BIN)/python -m local run --data $(DATA) $(ARGS)
+
+demo: setup  ## do the main job once, print what it took, and stop
+	@$(BIN)/python -m local demo $(ARGS)
+
+lint: setup  ## style, types, layers, orchestration rules
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m local.durable.lint functions orchestrations
+
+unit: setup  ## the quick tests only
+	@$(BIN)/pytest tests/unit -q -n 2
+
+test: setup lint  ## lint and the whole suite
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+bench: setup  ## benchmarks: ratios against peers and limits, taken in one run
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean-data:  ## forget everything that `make run` stored
+	@$(BIN)/python -m local clean-data --data $(DATA)
