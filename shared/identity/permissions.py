@@ -1,0 +1,147 @@
+"""Every permission there is, and the roles that hold them.
+
+`Permission` is the only list of permissions: routes declare them, roles and grants are made of them, and the table in
+docs/reference/permissions.md is written from this module. A permission that is not here cannot be asked for, and one
+that no route asks for is found by a test.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """`<resource>.<action>`. A value is stored in roles, grants and API keys: never rename one, never reuse one."""
+
+    ORG_READ = "org.read"
+    ORG_UPDATE = "org.update"
+    ORG_DELETE = "org.delete"
+    ORG_TRANSFER = "org.transfer"
+    MEMBERS_READ = "members.read"
+    MEMBERS_INVITE = "members.invite"
+    MEMBERS_UPDATE = "members.update"
+    MEMBERS_REMOVE = "members.remove"
+    ROLES_READ = "roles.read"
+    ROLES_MANAGE = "roles.manage"
+    GRANTS_READ = "grants.read"
+    GRANTS_MANAGE = "grants.manage"
+    API_KEYS_READ = "api_keys.read"
+    API_KEYS_MANAGE = "api_keys.manage"
+    AUDIT_READ = "audit.read"
+    AUDIT_EXPORT = "audit.export"
+    BILLING_READ = "billing.read"
+    BILLING_MANAGE = "billing.manage"
+
+    NODES_READ = "nodes.read"
+    NODES_UPDATE = "nodes.update"
+    NODES_MAINTAIN = "nodes.maintain"
+    NODES_DECOMMISSION = "nodes.decommission"
+    NODES_COMMANDS = "nodes.commands"
+    ENROLMENT_READ = "enrolment.read"
+    ENROLMENT_MANAGE = "enrolment.manage"
+
+    TEMPLATES_READ = "templates.read"
+    TEMPLATES_CREATE = "templates.create"
+    TEMPLATES_UPDATE = "templates.update"
+    TEMPLATES_DELETE = "templates.delete"
+
+    SERVERS_READ = "servers.read"
+    SERVERS_CREATE = "servers.create"
+    SERVERS_UPDATE = "servers.update"
+    SERVERS_DELETE = "servers.delete"
+    SERVERS_START = "servers.start"
+    SERVERS_STOP = "servers.stop"
+    SERVERS_RESTART = "servers.restart"
+    SERVERS_KILL = "servers.kill"
+    SERVERS_REINSTALL = "servers.reinstall"
+    SERVERS_SUSPEND = "servers.suspend"
+    SERVERS_MOVE = "servers.move"
+    SERVERS_SECRETS = "servers.secrets"
+    PLACEMENTS_SIMULATE = "placements.simulate"
+    TASKS_READ = "tasks.read"
+    TASKS_CANCEL = "tasks.cancel"
+    TASKS_RETRY = "tasks.retry"
+    CONSOLE_READ = "console.read"
+    CONSOLE_WRITE = "console.write"
+    METRICS_READ = "metrics.read"
+
+    FILES_READ = "files.read"
+    FILES_WRITE = "files.write"
+    FILES_DELETE = "files.delete"
+    MODS_READ = "mods.read"
+    MODS_MANAGE = "mods.manage"
+    BACKUPS_READ = "backups.read"
+    BACKUPS_CREATE = "backups.create"
+    BACKUPS_RESTORE = "backups.restore"
+    BACKUPS_DELETE = "backups.delete"
+    SCHEDULES_READ = "schedules.read"
+    SCHEDULES_MANAGE = "schedules.manage"
+    NOTIFICATIONS_READ = "notifications.read"
+    NOTIFICATIONS_MANAGE = "notifications.manage"
+    WEBHOOKS_READ = "webhooks.read"
+    WEBHOOKS_MANAGE = "webhooks.manage"
+
+
+class Role(StrEnum):
+    """The built-in roles. Custom roles are documents of an organization (`rol_...`)."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    BILLING = "billing"
+    VIEWER = "viewer"
+
+
+P = Permission
+
+# What only owners do: end the organization, hand it over, and spend its money.
+_OWNERS_ALONE = frozenset({P.ORG_DELETE, P.ORG_TRANSFER, P.BILLING_MANAGE})
+
+_VIEWER = frozenset(
+    {
+        P.ORG_READ,
+        P.MEMBERS_READ,
+        P.ROLES_READ,
+        P.NODES_READ,
+        P.TEMPLATES_READ,
+        P.SERVERS_READ,
+        P.TASKS_READ,
+        P.CONSOLE_READ,
+        P.METRICS_READ,
+        P.FILES_READ,
+        P.MODS_READ,
+        P.BACKUPS_READ,
+        P.SCHEDULES_READ,
+        P.NOTIFICATIONS_READ,
+    }
+)
+
+_OPERATOR = _VIEWER | {
+    P.NODES_MAINTAIN,
+    P.SERVERS_CREATE,
+    P.SERVERS_UPDATE,
+    P.SERVERS_START,
+    P.SERVERS_STOP,
+    P.SERVERS_RESTART,
+    P.SERVERS_KILL,
+    P.SERVERS_REINSTALL,
+    P.SERVERS_MOVE,
+    P.PLACEMENTS_SIMULATE,
+    P.TASKS_CANCEL,
+    P.TASKS_RETRY,
+    P.CONSOLE_WRITE,
+    P.FILES_WRITE,
+    P.FILES_DELETE,
+    P.MODS_MANAGE,
+    P.BACKUPS_CREATE,
+    P.BACKUPS_RESTORE,
+    P.SCHEDULES_MANAGE,
+}
+
+ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.OWNER: frozenset(Permission),
+    Role.ADMIN: frozenset(Permission) - _OWNERS_ALONE,
+    Role.OPERATOR: _OPERATOR,
+    Role.BILLING: frozenset({P.ORG_READ, P.MEMBERS_READ, P.ROLES_READ, P.BILLING_READ, P.BILLING_MANAGE}),
+    Role.VIEWER: _VIEWER,
+}
