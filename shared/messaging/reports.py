@@ -1,0 +1,115 @@
+"""What an agent tells the control plane: signed by the node's key, numbered, safe to come twice or late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from shared.messaging import codec, jws
+from shared.messaging.limits import MAX_ENVELOPE_BYTES, MAX_ID_LENGTH, MAX_PAYLOAD_BYTES, MAX_TEXT_LENGTH
+
+REPORT_KIND: Final = "meridian-report+jws"
+
+
+class ReportType(StrEnum):
+    """What a report is about."""
+
+    COMMAND_PROGRESS = "command.progress"  # payload: Progress
+    COMMAND_RESULT = "command.result"  # payload: Outcome
+    SERVER_OBSERVED = "server.observed"  # payload: the servers' own model of observed state
+    SERVER_SAMPLES = "server.samples"  # one-minute figures of the game processes
+    CONSOLE_OUTPUT = "console.output"  # payload: {"lines": [{"seq", "at", "text"}...], "dropped": n}
+    NODE_EVENT = "node.event"  # payload: {"code", "detail"}: refused commands, lost reports, restarts
+    NODE_INVENTORY = "node.inventory"
+
+
+class Status(StrEnum):
+    """How a command ended. `REJECTED` means that nothing was done at all."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a command: a status, a stable code with its reason, and what the handler has to say."""
+
+    status: Status
+    code: str = "ok"
+    detail: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    output_tail: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.detail) > MAX_TEXT_LENGTH or len(self.code) > MAX_ID_LENGTH:
+            raise codec.WireError(f"outcome: code or detail longer than {MAX_ID_LENGTH} / {MAX_TEXT_LENGTH} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running command stands; `percent` of the whole command."""
+
+    step: str
+    percent: int = 0
+    detail: str = ""
+    output_tail: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percent <= 100:
+            raise codec.WireError(f"progress.percent: {self.percent} is not within 0 to 100")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The signed content. `sequence` rises by one with each report that the node makes; gaps are counted losses."""
+
+    id: str
+    type: ReportType
+    org_id: str
+    node_id: str
+    sequence: int
+    created_at: datetime
+    server_id: str | None = None
+    command_id: str | None = None
+    task_id: str | None = None
+    traceparent: str | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("id", "org_id", "node_id", "server_id", "command_id", "task_id"):
+            text = getattr(self, name)
+            if text is not None and not 0 < len(text) <= MAX_ID_LENGTH:
+                raise codec.WireError(f"report.{name}: {len(text)} characters, 1 to {MAX_ID_LENGTH} allowed")
+        if self.sequence < 0:
+            raise codec.WireError(f"report.sequence: {self.sequence} is below 0")
+
+
+def seal_report(report: Report, key: jws.PrivateKey, thumbprint: str) -> str:
+    """The signed envelope; the key id is the certificate's SHA-256 thumbprint.
+
+    Raises:
+        WireError: the content is larger than an envelope may be.
+    """
+    content = codec.to_json(report)
+    if len(content) > MAX_PAYLOAD_BYTES:
+        raise codec.WireError(f"the report has {len(content)} bytes, an envelope holds {MAX_PAYLOAD_BYTES}")
+    return jws.sign(content, key, REPORT_KIND, thumbprint)
+
+
+def open_report(envelope: str, find_key: Callable[[str], jws.PublicKey | None]) -> Report:
+    """The report of an envelope whose signature fits.
+
+    Raises:
+        SignatureError: unsigned, foreign or changed.
+        WireError: signed, but not of the form.
+    """
+    content = jws.verify(envelope, REPORT_KIND, find_key, MAX_ENVELOPE_BYTES)
+    return codec.from_json(Report, content, MAX_PAYLOAD_BYTES)
