@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class FunctionFailed(Exception):
-    """User code raised; `str(error)` is the text that the SDK's caller would see."""
+    """User code raised, or ran out of its time; `str(error)` is "ClassName: message", as Microsoft's worker words it."""
 
 
 class UnknownFunction(Exception):
