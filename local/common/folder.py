@@ -60,6 +60,10 @@ class DataFolder:
             file.write(text + "\n")
         return text
 
+    def hand_over(self) -> None:
+        """Let the program that this process becomes (`os.exec*`) hold the lock until it ends."""
+        os.set_inheritable(self._descriptor, True)
+
     def close(self) -> None:
         """Release the lock."""
         if self._descriptor >= 0:
