@@ -45,7 +45,7 @@ def main() -> None:
     for name, value in vars(arguments).items():
         if value is not None:
             command += [f"--{name.replace('_', '-')}", str(value)]
-    os.execv(node, command)
+    os.execv(node, command)  # noqa: S606 - one process, so that a signal to it reaches the server
 
 
 if __name__ == "__main__":
