@@ -1,6 +1,8 @@
-"""Frozen dataclasses to JSON and back, strictly: a wrong type is refused with its place, an unknown field is passed by.
+"""Strict reading of JSON into frozen dataclasses, and back. Standard library alone: the agent imports it at start.
 
-Unknown fields are passed by because the two sides are never upgraded at one moment.
+A wire contract is a tree of frozen dataclasses. What may differ in kind carries a `kind` field with a `Literal` of one
+word, and the union of such classes is read by that word. Unknown fields are ignored, so that a newer control plane can
+speak to an older agent; unknown kinds are refused, because a step that cannot be understood must not be skipped.
 """
 
 from __future__ import annotations
@@ -8,35 +10,37 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from shared.messaging.limits import MAX_DEPTH
 
 T = TypeVar("T")
 
+MAX_TEXT = 256 * 1024  # one text field; a whole message is bounded by its envelope
+MAX_ITEMS = 2048  # elements of one list or keys of one map
+
 
 class WireError(ValueError):
-    """What came over the wire does not have the agreed form. The message names the place and the figure."""
+    """A value on the wire that the contract does not allow; the text names its path and what is wrong."""
 
 
-def to_json(value: Any) -> bytes:
-    """The compact JSON of a dataclass (or plain JSON value), as UTF-8."""
-    return json.dumps(encode(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+def to_json(value: object) -> bytes:
+    """The compact JSON of a dataclass tree, as UTF-8."""
+    return json.dumps(to_wire(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def from_json(cls: type[T], data: bytes | str, limit: int) -> T:
-    """Read a dataclass from JSON.
+    """Read a dataclass from JSON of at most `limit` bytes.
 
     Raises:
         WireError: too long, too deep, not JSON, or not of the form.
     """
-    return decode(cls, load_json(data, limit))
+    return from_wire(cls, load_json(data, limit))
 
 
 def load_json(data: bytes | str, limit: int) -> Any:
@@ -64,138 +68,151 @@ def _refuse_constant(name: str) -> Any:
 def _check_depth(value: Any, left: int) -> None:
     if left < 0:
         raise WireError(f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        for item in value.values():
-            _check_depth(item, left - 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_depth(item, left - 1)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _check_depth(item, left - 1)
 
 
-def encode(value: Any) -> Any:
-    """A plain JSON value of a dataclass; fields that are None are left out."""
+def to_wire(value: object) -> Any:
+    """A dataclass tree as plain JSON values; absent optional values are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: encode(item) for name, item in pairs if item is not None}
+        pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {name: to_wire(item) for name, item in pairs if item is not None}
+    if isinstance(value, tuple | list):
+        return [to_wire(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_wire(item) for key, item in value.items()}
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, frozenset)):
-        return [encode(item) for item in value]
-    return value
+    return value.value if isinstance(value, StrEnum) else value
 
 
-def decode(cls: type[T], value: Any, place: str = "") -> T:
-    """Read a dataclass (or any type this module knows) from a plain JSON value.
+def from_wire(cls: type[T], value: object, path: str = "") -> T:
+    """Read JSON values as `cls`.
 
     Raises:
-        WireError: a field is missing, or of another type; or the class's own `__post_init__` refused it.
+        WireError: a field is missing, of the wrong type, out of bounds or of an unknown kind.
     """
-    return cast(T, _decode(cls, value, place or getattr(cls, "__name__", "value").lower()))
+    if not isinstance(value, Mapping):
+        raise WireError(f"{path or cls.__name__}: expected an object, got {_name(value)}")
+    found: dict[str, Any] = {}
+    for name, (hint, required) in _fields(typing.cast(Any, cls)).items():
+        here = f"{path}.{name}" if path else name
+        if name in value:
+            found[name] = _read(hint, value[name], here)
+        elif required:
+            raise WireError(f"{here}: missing")
+    try:
+        return cls(**found)
+    except WireError as error:
+        raise WireError(f"{path}.{error}" if path else str(error)) from None
 
 
-@functools.cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _decode(kind: Any, value: Any, place: str) -> Any:
-    if kind is Any:
+def _read(hint: Any, value: object, path: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _read_union(get_args(hint), value, path)
+    if origin is Literal:
+        if not isinstance(value, str | int | bool) or value not in get_args(hint):
+            raise WireError(f"{path}: {_name(value)} is not one of {', '.join(map(str, get_args(hint)))}")
         return value
-    origin = typing.get_origin(kind)
-    if origin is None:
-        return _decode_class(kind, value, place)
-    if origin in (types.UnionType, typing.Union):
-        return _decode_union(typing.get_args(kind), value, place)
-    if origin is typing.Literal:
-        if value not in typing.get_args(kind) or isinstance(value, bool):
-            raise WireError(f"{place}: {_short(value)} is none of {', '.join(map(str, typing.get_args(kind)))}")
-        return value
-    if origin in (tuple, list):
-        _expect(value, list, place)
-        inner = typing.get_args(kind)[0]
-        return origin(_decode(inner, item, f"{place}[{at}]") for at, item in enumerate(value))
-    _expect(value, dict, place)
-    inner = typing.get_args(kind)[1]
-    return {key: _decode(inner, item, f"{place}.{key}") for key, item in value.items()}
+    if origin is tuple:
+        return _read_tuple(get_args(hint)[0], value, path)
+    if origin in (dict, Mapping):
+        return _read_map(get_args(hint)[1], value, path)
+    if hint is Any or not isinstance(hint, type):
+        return value  # the caller judges it
+    if dataclasses.is_dataclass(hint):
+        return from_wire(hint, value, path)
+    return _read_scalar(hint, value, path)
 
 
-def _decode_union(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
-    if value is None and types.NoneType in kinds:
+def _read_union(options: tuple[Any, ...], value: object, path: str) -> Any:
+    if value is None and type(None) in options:
         return None
-    real = [kind for kind in kinds if kind is not types.NoneType]
-    if len(real) == 1:
-        return _decode(real[0], value, place)
-    for kind in real:
+    options = tuple(option for option in options if option is not type(None))
+    if len(options) == 1:
+        return _read(options[0], value, path)
+    if any(dataclasses.is_dataclass(option) for option in options):
+        kind = value.get("kind") if isinstance(value, Mapping) else None
+        kinds = {option.__dataclass_fields__["kind"].default: option for option in options}
+        if isinstance(kind, str) and kind in kinds:
+            return from_wire(kinds[kind], value, path)
+        known = ", ".join(kinds)
+        raise WireError(f"{path}.kind: {_name(kind)} is not one of {known}")
+    for option in options:
         try:
-            return _decode(kind, value, place)
+            return _read(option, value, path)
         except WireError:
             continue
-    raise WireError(f"{place}: {_short(value)} fits none of the forms")
+    raise WireError(f"{path}: {_name(value)} is of no allowed type")
 
 
-def _decode_class(kind: Any, value: Any, place: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, place)
-    if kind is datetime:
-        return _decode_time(value, place)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        _expect(value, str, place)
-        try:
-            return kind(value)
-        except ValueError:
-            raise WireError(f"{place}: {_short(value)} is not a known {kind.__name__}") from None
-    if kind is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise WireError(f"{place}: expected a number, found {_short(value)}")
+def _read_tuple(item: Any, value: object, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise WireError(f"{path}: expected a list, got {_name(value)}")
+    if len(value) > MAX_ITEMS:
+        raise WireError(f"{path}: {len(value)} items, at most {MAX_ITEMS}")
+    return tuple(_read(item, element, f"{path}[{index}]") for index, element in enumerate(value))
+
+
+def _read_map(item: Any, value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WireError(f"{path}: expected an object, got {_name(value)}")
+    if len(value) > MAX_ITEMS:
+        raise WireError(f"{path}: {len(value)} keys, at most {MAX_ITEMS}")
+    return {str(key): _read(item, element, f"{path}.{key}") for key, element in value.items()}
+
+
+def _read_scalar(hint: type, value: object, path: str) -> Any:
+    if hint is object:
+        return value
+    if hint is datetime:
+        return _read_time(value, path)
+    if issubclass(hint, StrEnum):
+        if not isinstance(value, str) or value not in hint.__members__.values():
+            raise WireError(f"{path}: {_name(value)} is not a known {hint.__name__}")
+        return hint(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    _expect(value, kind, place)
+    if type(value) is not hint:  # exact: True is no number
+        raise WireError(f"{path}: expected {hint.__name__}, got {_name(value)}")
+    if hint is float and not (-1e15 < typing.cast(float, value) < 1e15):
+        raise WireError(f"{path}: {value} is out of bounds")
+    if hint is str and len(typing.cast(str, value)) > MAX_TEXT:
+        raise WireError(f"{path}: {len(typing.cast(str, value))} characters, at most {MAX_TEXT}")
     return value
 
 
-def _decode_dataclass(kind: Any, value: Any, place: str) -> Any:
-    _expect(value, dict, place)
-    hints, arguments = _hints(kind), {}
-    for field in dataclasses.fields(kind):
-        if not field.init:
-            continue
-        if field.name in value:
-            arguments[field.name] = _decode(hints[field.name], value[field.name], f"{place}.{field.name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise WireError(f"{place}.{field.name}: missing")
-    try:
-        return kind(**arguments)
-    except WireError:
-        raise
-    except ValueError as error:
-        raise WireError(f"{place}: {error}") from None
-
-
-def _decode_time(value: Any, place: str) -> datetime:
-    _expect(value, str, place)
+def _read_time(value: object, path: str) -> datetime:
+    if not isinstance(value, str):
+        raise WireError(f"{path}: expected an RFC 3339 time, got {_name(value)}")
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise WireError(f"{place}: {_short(value)} is not an RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise WireError(f"{place}: {_short(value)} has no time zone")
-    try:
+        if moment.tzinfo is None:
+            raise WireError(f"{path}: {_name(value)} has no time zone")
         return moment.astimezone(UTC)
-    except OverflowError:
-        raise WireError(f"{place}: {_short(value)} is out of range") from None
+    except (ValueError, OverflowError) as error:
+        raise (
+            error if isinstance(error, WireError) else WireError(f"{path}: {_name(value)} is no RFC 3339 time")
+        ) from None
 
 
-_NAMES = {str: "text", int: "an integer", bool: "true or false", dict: "an object", list: "a list"}
+@functools.lru_cache(maxsize=256)
+def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
+    """Each field's type and whether it must be there; the hints are resolved once a class."""
+    hints = typing.get_type_hints(cls)
+    return {
+        field.name: (
+            hints[field.name],
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(cls)
+    }
 
 
-def _expect(value: Any, kind: type[Any], place: str) -> None:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise WireError(f"{place}: expected {_NAMES.get(kind, kind.__name__)}, found {_short(value)}")
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _name(value: object) -> str:
+    """A value as an error may show it: short, and never a whole document."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    return f"{type(value).__name__}" if isinstance(value, Mapping | list | tuple) else repr(value)[:40]

@@ -30,18 +30,11 @@ class CommandType(StrEnum):
     NODE_UPDATE = "node.update"
     NODE_DECOMMISSION = "node.decommission"
     SERVER_APPLY = "server.apply"  # keep this desired state: install, configure, start or stop until it is so
-    SERVER_PREPARE = "server.prepare"
-    SERVER_INSTALL = "server.install"
-    SERVER_CONFIGURE = "server.configure"
-    SERVER_START = "server.start"
-    SERVER_STOP = "server.stop"
-    SERVER_RESTART = "server.restart"
-    SERVER_KILL = "server.kill"
     SERVER_REMOVE = "server.remove"
+    SERVER_KILL = "server.kill"
     SERVER_CANCEL = "server.cancel"  # end the work that another command began on this server
-    SERVER_INPUT = "server.input"  # one line for the game's standard input
+    SERVER_CONSOLE = "server.console"  # one line for the game's standard input
     SERVER_WATCH = "server.watch"  # upload console output until the lease ends
-    SERVER_QUERY = "server.query"  # ask the game for players, version, map
 
     @property
     def about_server(self) -> bool:
@@ -54,19 +47,7 @@ class CommandType(StrEnum):
         return self in _REVISIONED
 
 
-_REVISIONED: Final = frozenset(
-    {
-        CommandType.SERVER_APPLY,
-        CommandType.SERVER_PREPARE,
-        CommandType.SERVER_INSTALL,
-        CommandType.SERVER_CONFIGURE,
-        CommandType.SERVER_START,
-        CommandType.SERVER_STOP,
-        CommandType.SERVER_RESTART,
-        CommandType.SERVER_KILL,
-        CommandType.SERVER_REMOVE,
-    }
-)
+_REVISIONED: Final = frozenset({CommandType.SERVER_APPLY, CommandType.SERVER_REMOVE, CommandType.SERVER_KILL})
 
 
 @dataclass(frozen=True, slots=True)

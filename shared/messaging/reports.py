@@ -17,13 +17,11 @@ REPORT_KIND: Final = "meridian-report+jws"
 class ReportType(StrEnum):
     """What a report is about."""
 
-    COMMAND_PROGRESS = "command.progress"  # payload: Progress
     COMMAND_RESULT = "command.result"  # payload: Outcome
-    SERVER_OBSERVED = "server.observed"  # payload: the servers' own model of observed state
-    SERVER_SAMPLES = "server.samples"  # one-minute figures of the game processes
-    CONSOLE_OUTPUT = "console.output"  # payload: {"lines": [{"seq", "at", "text"}...], "dropped": n}
-    NODE_EVENT = "node.event"  # payload: {"code", "detail"}: refused commands, lost reports, restarts
-    NODE_INVENTORY = "node.inventory"
+    SERVER_REPORT = "server.report"  # payload: server_messages.ServerReport
+    SERVER_CONSOLE = "server.console"  # payload: server_messages.ConsoleLines
+    NODE_EVENT = "node.event"  # payload: NodeEvent
+    NODE_INVENTORY = "node.inventory"  # payload: agent_api.Hardware and Platform
 
 
 class Status(StrEnum):
@@ -54,17 +52,12 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a running command stands; `percent` of the whole command."""
+class NodeEvent:
+    """Something that the owner of the node should know: a refused command, lost reports, a restart."""
 
-    step: str
-    percent: int = 0
+    code: str
     detail: str = ""
-    output_tail: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.percent <= 100:
-            raise codec.WireError(f"progress.percent: {self.percent} is not within 0 to 100")
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
