@@ -1,0 +1,162 @@
+"""The parts of the one-machine edition and how they know of each other."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from local.common.folder import DataFolder
+from local.supervisor.parts import Part
+
+AZURITE_ACCOUNT = "devstoreaccount1"
+# Azurite's published account key: the same in every copy, so the blob port must stay on loopback.
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the parts listen, on loopback."""
+
+    host: int = 7071
+    auth: int = 4400
+    cosmos: int = 8081
+    bus: int = 5672
+    bus_tls: int = 5671
+    bus_websocket: int = 8443
+    bus_admin: int = 5300
+    blob: int = 10000
+
+    @classmethod
+    def from_base(cls, base: int | None) -> Ports:
+        """The usual ports, or eight ports from a base upward (for a second house on one machine)."""
+        if base is None:
+            return cls()
+        return cls(**{field.name: base + index for index, field in enumerate(fields(cls))})
+
+    def by_option(self) -> dict[str, int]:
+        """Option name to port, for messages."""
+        return {field.name.replace("_", "-"): getattr(self, field.name) for field in fields(self)}
+
+
+class House:
+    """The parts for one data folder and one set of ports."""
+
+    def __init__(self, root: Path, folder: DataFolder, ports: Ports) -> None:
+        self.root, self.ports = root, ports
+        self.data = folder.path
+        self.cosmos_key = folder.secret("cosmos.key", base64.b64encode(secrets.token_bytes(64)).decode())
+        self.bus_key = folder.secret("servicebus.key", base64.b64encode(secrets.token_bytes(32)).decode())
+
+    @property
+    def api(self) -> str:
+        """Where the API answers."""
+        return f"http://localhost:{self.ports.host}"
+
+    @property
+    def auth(self) -> str:
+        """Where people sign in."""
+        return f"http://localhost:{self.ports.auth}"
+
+    def settings(self) -> dict[str, str]:
+        """The app settings: the only thing by which the product learns of its surroundings."""
+        ports = self.ports
+        return {
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+            "AZURE_FUNCTIONS_DURABLE_STRICT_TYPING": "1",
+            "AzureWebJobsStorage": (
+                f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
+                f"BlobEndpoint=http://127.0.0.1:{ports.blob}/{AZURITE_ACCOUNT};"
+            ),
+            "MERIDIAN_ENVIRONMENT": "development",
+            "MERIDIAN_PUBLIC_URL": self.api,
+            "MERIDIAN_CORS_ORIGINS": self.auth,
+            "MERIDIAN_SECRETS_FOLDER": str(self.data / "secrets"),
+            "COSMOS_ENDPOINT": f"http://localhost:{ports.cosmos}",
+            "COSMOS_KEY": self.cosmos_key,
+            "COSMOS_DATABASE": "meridian",
+            "ServiceBusConnection": (
+                f"Endpoint=sb://localhost:{ports.bus};SharedAccessKeyName=RootManageSharedAccessKey;"
+                f"SharedAccessKey={self.bus_key};UseDevelopmentEmulator=true"
+            ),
+        }
+
+    def parts(self) -> tuple[Part, ...]:
+        """Everything that `make run` starts, in no order: each names what it needs."""
+        return (self._cosmos(), self._bus(), self._blob(), self._auth(), self._containers(), self._host())
+
+    def _cosmos(self) -> Part:
+        port = self.ports.cosmos
+        return Part(
+            name="cosmos",
+            command=_python("local.cosmos", "--port", port, "--data", self.data / "cosmos", "--key", self.cosmos_key),
+            port=port,
+            addresses=(("Cosmos DB and its data explorer", f"http://localhost:{port}"),),
+        )
+
+    def _bus(self) -> Part:
+        ports = self.ports
+        options = ("--port", ports.bus, "--tls-port", ports.bus_tls, "--websocket-port", ports.bus_websocket)
+        more = ("--admin-port", ports.bus_admin, "--data", self.data / "servicebus", "--key", self.bus_key)
+        return Part(
+            name="bus",
+            command=_python("local.servicebus", *options, *more),
+            port=ports.bus,
+            addresses=(
+                (
+                    "Service Bus (AMQP, TLS, WebSocket)",
+                    f"localhost:{ports.bus}, {ports.bus_tls}, {ports.bus_websocket}",
+                ),
+            ),
+        )
+
+    def _blob(self) -> Part:
+        port = self.ports.blob
+        azurite = str(self.root / "node_modules/.bin/azurite-blob")
+        options = ("--blobPort", str(port), "--location", str(self.data / "blob"), "--silent", "--disableTelemetry")
+        return Part(
+            name="blob",
+            command=(azurite, *options),
+            port=port,
+            addresses=(("Blob storage (Azurite)", f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}"),),
+        )
+
+    def _auth(self) -> Part:
+        port = self.ports.auth
+        return Part(
+            name="auth",
+            command=_python("local.auth", "--port", port, "--data", self.data / "auth", "--api", self.api),
+            port=port,
+            addresses=(("Sign up and sign in", self.auth),),
+        )
+
+    def _containers(self) -> Part:
+        return Part(
+            name="containers",
+            command=_python("shared.store.bootstrap"),
+            env=self.settings(),
+            needs=("cosmos",),
+            once=True,
+        )
+
+    def _host(self) -> Part:
+        port = self.ports.host
+        return Part(
+            name="host",
+            command=_python("local.functions_host", self.root, "--port", port, "--data", self.data / "host"),
+            port=port,
+            env=self.settings(),
+            needs=("containers", "bus", "blob", "auth"),
+            addresses=(("The API, its documentation", f"{self.api}/v1, {self.api}/docs"),),
+        )
+
+    def describe(self) -> str:
+        """Addresses as JSON, for programs that drive the house."""
+        return json.dumps({"api": self.api, "auth": self.auth, "ports": self.ports.by_option()})
+
+
+def _python(module: str, *arguments: object) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *map(str, arguments))
