@@ -1,0 +1,123 @@
+"""The program's settings: one frozen model, read once from the environment, every mistake told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """The environment does not make a valid set of settings; the text names every missing or bad name."""
+
+
+def _named(name: str) -> Any:
+    """The exact name of an environment variable that does not start with MERIDIAN_."""
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """What can be set from outside. A field `x` is read from `MERIDIAN_X` unless another name stands with it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MERIDIAN_", frozen=True, extra="ignore", populate_by_name=True, case_sensitive=False
+    )
+
+    environment: Literal["development", "production"] = "development"
+    public_url: str = "http://localhost:7071"
+    region: str = "local"
+    version: str = "0.1.0"
+
+    cosmos_endpoint: str = Field(validation_alias=_named("COSMOS_ENDPOINT"))
+    cosmos_key: SecretStr | None = Field(default=None, validation_alias=_named("COSMOS_KEY"))
+    cosmos_database: str = Field(default="meridian", validation_alias=_named("COSMOS_DATABASE"))
+
+    service_bus_connection: SecretStr | None = Field(default=None, validation_alias=_named("ServiceBusConnection"))
+    service_bus_namespace: str | None = Field(
+        default=None, validation_alias=_named("ServiceBusConnection__fullyQualifiedNamespace")
+    )
+
+    key_vault_url: str | None = None
+    secrets_folder: str | None = None
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=16_777_216)
+    rate_limits: bool = True
+
+    telemetry_exporter: Literal["none", "console", "otlp"] = "none"
+    telemetry_endpoint: str | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_url", "cosmos_endpoint")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.environment == "production":
+            if not self.public_url.startswith("https://"):
+                raise ValueError("MERIDIAN_PUBLIC_URL must be https:// in production")
+            for origin in self.cors_origins:
+                if not origin.startswith("https://"):
+                    raise ValueError(f"MERIDIAN_CORS_ORIGINS: {origin} must be https:// in production")
+        return self
+
+    @property
+    def development(self) -> bool:
+        """Whether conveniences of development (request charge in replies, plain-http origins) are on."""
+        return self.environment == "development"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the environment, and what a test passes by hand: no file is read behind anyone's back."""
+        return init_settings, env_settings
+
+
+def _environment_name(location: tuple[int | str, ...]) -> str:
+    """The environment variable that an error of pydantic speaks about."""
+    if not location:
+        return "settings"
+    name = str(location[0])
+    return f"MERIDIAN_{name.upper()}" if name in Settings.model_fields else name
+
+
+def load_settings(values: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings from the environment; `values` (field names) win over it.
+
+    Raises:
+        SettingsError: with one line that names every missing or bad setting.
+    """
+    try:
+        return Settings(**(values or {}))
+    except ValidationError as error:
+        parts = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = _environment_name(problem["loc"])
+            parts.append(f"{name} is missing" if problem["type"] == "missing" else f"{name}: {problem['msg']}")
+        raise SettingsError("settings: " + "; ".join(sorted(parts))) from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read at first use."""
+    return load_settings()

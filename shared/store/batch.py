@@ -1,0 +1,136 @@
+"""Transactional batch: up to 100 writes in one organization's partition, all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from shared.platform.clock import Clock
+from shared.platform.errors import Fault
+from shared.platform.ids import OrgId
+from shared.store import charge
+from shared.store.documents import Document
+from shared.store.errors import BatchFailed, fault_for, translate
+
+if TYPE_CHECKING:
+    from shared.store.client import Database
+
+D = TypeVar("D", bound=Document)
+MAX_OPERATIONS: Final = 100
+Operation = tuple[Any, ...]
+
+
+class Batch:
+    """Collects writes and commits them at once: `await store.batch(org).create(a).replace(b).commit()`."""
+
+    def __init__(self, database: Database, clock: Clock, org: OrgId, container: str, key: list[str]) -> None:
+        self._database, self._clock, self._org = database, clock, org
+        self._container, self._key = container, key
+        self._operations: list[Operation] = []
+        self._models: list[type[Document]] = []
+        self._ids: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def create(self, document: Document) -> Self:
+        """Create it; refused when it exists."""
+        return self._add(type(document), document.id, ("create", (self._body(document, new=True),)))
+
+    def upsert(self, document: Document) -> Self:
+        """Create or replace it, whatever is there."""
+        return self._add(type(document), document.id, ("upsert", (self._body(document, new=False),)))
+
+    def replace(self, document: Document) -> Self:
+        """Replace it if it is still as it was read (its ETag)."""
+        if document.etag is None:
+            raise ValueError(f"{document.id} was never read: a replace needs the ETag")
+        body = self._body(document, new=False)
+        return self._add(
+            type(document), document.id, ("replace", (document.id, body), {"if_match_etag": document.etag})
+        )
+
+    def delete(self, model: type[Document], id: str, *, etag: str | None = None) -> Self:
+        """Delete it; with an ETag only if unchanged."""
+        options = {"if_match_etag": etag} if etag else {}
+        return self._add(model, id, ("delete", (id,), options))
+
+    def patch(
+        self,
+        model: type[Document],
+        id: str,
+        operations: Sequence[Mapping[str, Any]],
+        *,
+        etag: str | None = None,
+        condition: str | None = None,
+    ) -> Self:
+        """Patch it (`[{"op": "set", "path": "/state", "value": "ready"}]`), with an ETag only if unchanged.
+
+        `condition` is a filter (`from c where c.free >= 2048`) whose failing refuses the whole batch.
+        """
+        now = {"op": "set", "path": "/updated_at", "value": _stamp(self._clock)}
+        options: dict[str, Any] = {"if_match_etag": etag} if etag else {}
+        if condition:
+            options["filter_predicate"] = condition
+        return self._add(model, id, ("patch", (id, [*map(dict, operations), now]), options))
+
+    async def commit(self) -> list[Document | None]:
+        """Write everything or nothing; the written documents in order, None for a delete.
+
+        Raises:
+            Fault: the refusal of the first operation that was refused (AlreadyExists, NotFound,
+                PreconditionFailed, ...); its `__cause__` is a `BatchFailed` that names the operation.
+        """
+        if not self._operations:
+            return []
+        from azure.core.exceptions import AzureError
+        from azure.cosmos.exceptions import CosmosBatchOperationError
+
+        container = await self._database.container(self._container)
+        try:
+            replies = await container.execute_item_batch(self._operations, partition_key=self._key)  # type: ignore[arg-type]
+        except CosmosBatchOperationError as error:
+            charge.record("batch", self._container, error.headers or {})
+            raise self._refusal(error) from self._failed(error)
+        except AzureError as error:
+            raise translate(error, "the batch") from error
+        charge.record("batch", self._container, dict(replies.get_response_headers()))
+        return [self._read(model, reply) for model, reply in zip(self._models, replies, strict=True)]
+
+    def _add(self, model: type[Document], id: str, operation: Operation) -> Self:
+        if len(self._operations) == MAX_OPERATIONS:
+            raise ValueError(f"a batch takes {MAX_OPERATIONS} operations")
+        if model.container != self._container:
+            raise ValueError(f"{model.__name__} lives in {model.container}, this batch in {self._container}")
+        self._operations.append(operation)
+        self._models.append(model)
+        self._ids.append(id)
+        return self
+
+    def _body(self, document: Document, *, new: bool) -> dict[str, Any]:
+        if document.org_id != self._org:
+            raise ValueError(f"{document.id} is not of {self._org}")
+        body = document.to_wire()
+        body["updated_at"] = _stamp(self._clock)
+        if new or body["created_at"].startswith("1970-"):
+            body["created_at"] = body["updated_at"]
+        return body
+
+    def _failed(self, error: Any) -> BatchFailed:
+        index = int(error.error_index or 0)
+        return BatchFailed(index, self._operations[index][0], self._ids[index], int(error.status_code or 0))
+
+    def _refusal(self, error: Any) -> Fault:
+        failed = self._failed(error)
+        return fault_for(failed.status, f"{self._models[failed.index].__name__} {failed.id}")
+
+    @staticmethod
+    def _read(model: type[Document], reply: dict[str, Any]) -> Document | None:
+        body = reply.get("resourceBody")
+        return model.from_wire(body) if body else None
+
+
+def _stamp(clock: Clock) -> str:
+    from shared.platform.clock import rfc3339
+
+    return rfc3339(clock.now())

@@ -1,0 +1,92 @@
+"""The containers: one table, from which the local bootstrap creates them. In Azure, Bicep creates the same ones.
+
+Containers are cut by life and reach, not by type: what must change together lives in one partition of one container,
+so that a single transactional batch can change it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+DAY: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of the database.
+
+    `default_ttl` is in seconds; -1 means that only items with a `ttl` of their own expire; None means none ever does.
+    `unindexed` are paths that no query filters or sorts by: leaving them out makes every write cheaper.
+    """
+
+    name: str
+    partition_key: tuple[str, ...]
+    holds: str
+    default_ttl: int | None = -1
+    unindexed: tuple[str, ...] = ()
+    indexed: tuple[str, ...] | None = None
+
+    @property
+    def sub_key(self) -> str | None:
+        """The document field of the second level of a hierarchical key."""
+        return self.partition_key[1].removeprefix("/") if len(self.partition_key) > 1 else None
+
+    def partition_key_definition(self) -> dict[str, Any]:
+        """The partition key as the service's REST API takes it."""
+        kind = "MultiHash" if len(self.partition_key) > 1 else "Hash"
+        return {"paths": list(self.partition_key), "kind": kind, "version": 2}
+
+    def indexing_policy(self) -> dict[str, Any]:
+        """The indexing policy as the service's REST API takes it."""
+        if self.indexed is not None:
+            included, excluded = [{"path": path} for path in self.indexed], [{"path": "/*"}]
+        else:
+            included = [{"path": "/*"}]
+            excluded = [{"path": path} for path in (*self.unindexed, '/"_etag"/?')]
+        return {
+            "indexingMode": "consistent",
+            "automatic": True,
+            "includedPaths": included,
+            "excludedPaths": excluded,
+        }
+
+
+CONTAINERS: Final = {
+    container.name: container
+    for container in (
+        Container(
+            "tenants",
+            ("/org_id",),
+            "organization, members, roles, nodes, servers, ports, reservations, tasks, schedules, subscription",
+            unindexed=("/spec/*", "/inventory/*", "/observed/*", "/steps/*", "/variables/*", "/description/?"),
+        ),
+        Container(
+            "activity",
+            ("/org_id", "/month"),
+            "audit trail, server events",
+            default_ttl=400 * DAY,
+            unindexed=("/before/*", "/after/*", "/details/*"),
+        ),
+        Container("usage", ("/org_id", "/period"), "append-only usage ledger and its rollups"),
+        Container(
+            "metrics",
+            ("/org_id", "/source_id"),
+            "one-minute samples, hourly rollups",
+            default_ttl=31 * DAY,
+            indexed=("/type/?", "/at/?", "/created_at/?"),
+        ),
+        Container(
+            "fleet",
+            ("/shard",),
+            "liveness of many nodes in one document: ids and times only, nothing of a tenant's content",
+            indexed=("/type/?",),
+        ),
+        Container(
+            "directory",
+            ("/key",),
+            "what is looked up before the tenant is known; nonces, idempotency records and rate windows by TTL",
+            indexed=("/type/?",),
+        ),
+    )
+}

@@ -1,0 +1,74 @@
+"""What every stored document has, and how it goes to and from the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.platform.clock import Timestamp
+from shared.platform.errors import Internal
+from shared.platform.ids import OrgId
+
+#: Stands in a new document until the store stamps it with the time of the write.
+UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Stored(BaseModel):
+    """The part that documents of every container share. Frozen: a change makes a new one with `having`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    container: ClassVar[str]
+
+    id: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\?#]+$")
+    type: str
+    schema_version: int = 1
+    etag: str | None = Field(default=None, alias="_etag")
+    created_at: Timestamp = UNSTAMPED
+    updated_at: Timestamp = UNSTAMPED
+    ttl: int | None = Field(default=None, ge=1)
+
+    def having(self, **changes: Any) -> Self:
+        """The same document with these fields changed, validated as a whole."""
+        return type(self).model_validate({**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object to store: aliases used, the ETag and an unset TTL left out."""
+        absent = {"etag"} if self.ttl is not None else {"etag", "ttl"}
+        return self.model_dump(mode="json", by_alias=True, exclude=absent)
+
+    @classmethod
+    def from_wire(cls, raw: dict[str, Any]) -> Self:
+        """Read a stored object, brought up to today's shape by `upgrade` first.
+
+        Raises:
+            Internal: it was written by a newer version of the program; reading on would lose its new fields.
+        """
+        version, known = raw.get("schema_version", 1), cls.model_fields["schema_version"].default
+        if version > known:
+            raise Internal(f"{cls.__name__} {raw.get('id')} has schema version {version}, this program knows {known}")
+        return cls.model_validate(cls.upgrade(raw, version) if version < known else raw)
+
+    @classmethod
+    def upgrade(cls, raw: dict[str, Any], version: int) -> dict[str, Any]:
+        """Turn an object of an older schema version into one of the present. A model that changed overrides this."""
+        return {**raw, "schema_version": cls.model_fields["schema_version"].default}
+
+
+class Document(Stored):
+    """A document of one organization. A subclass gives `type` a literal of its own (`type: Literal["server"] = "server"`).
+
+    For a container with a hierarchical key (`activity`, `usage`, `metrics`) the subclass has the field of the second
+    level too (`month`, `period`, `source_id`), and reads name its value with `sub=`.
+    """
+
+    container: ClassVar[str] = "tenants"
+
+    org_id: OrgId = Field(min_length=1)
+
+    @classmethod
+    def type_name(cls) -> str:
+        """The literal that tells documents of this model from others in the container."""
+        return str(cls.model_fields["type"].default)

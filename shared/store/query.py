@@ -1,0 +1,74 @@
+"""Building parameterised list queries. No value ever becomes part of the query's text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from shared.platform.clock import rfc3339
+
+T = TypeVar("T")
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in", "contains", "starts"]
+_FIELD: Final = re.compile(r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")
+_FORMS: Final[dict[str, str]] = {
+    "in": "ARRAY_CONTAINS({value}, {field})",
+    "contains": "ARRAY_CONTAINS({field}, {value})",
+    "starts": "STARTSWITH({field}, {value}, true)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """One condition on a field (`state`, or `spec.region`). `in` takes a list; `contains` looks into an array."""
+
+    field: str
+    operator: Operator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """One page as the store gives it: the items, and the cursor of the next page if there may be one."""
+
+    items: list[T]
+    cursor: str | None
+
+
+def path(field: str) -> str:
+    """The query text of a field.
+
+    Raises:
+        ValueError: it is not a plain field name; names come from our code, never from a request unchecked.
+    """
+    if not _FIELD.match(field):
+        raise ValueError(f"{field!r} is not a field name")
+    return "c" + "".join(f'["{part}"]' for part in field.split("."))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "isoformat") and hasattr(value, "astimezone"):
+        return rfc3339(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    return value
+
+
+def conditions(type_name: str, where: Sequence[Where]) -> tuple[str, list[dict[str, Any]]]:
+    """The WHERE clause and its parameters."""
+    parts, parameters = ['c["type"] = @type'], [{"name": "@type", "value": type_name}]
+    for number, condition in enumerate(where):
+        name = f"@p{number}"
+        form = _FORMS.get(condition.operator, "{field} " + condition.operator + " {value}")
+        parts.append(form.format(field=path(condition.field), value=name))
+        parameters.append({"name": name, "value": _plain(condition.value)})
+    return " AND ".join(parts), parameters
+
+
+def listing(type_name: str, where: Sequence[Where], sort: str) -> tuple[str, list[dict[str, Any]]]:
+    """The list query: `sort` is a field, with a minus in front for descending."""
+    clause, parameters = conditions(type_name, where)
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    return f"SELECT * FROM c WHERE {clause} ORDER BY {path(sort.removeprefix('-'))} {direction}", parameters  # noqa: S608 - field names are checked, values are parameters
