@@ -22,7 +22,8 @@ class ConfigFile:
     """A file that the agent renders before each start.
 
     With `text` the file is that text. Otherwise `values` are set in what stands there (keys are dotted paths in JSON,
-    YAML and XML, `section.key` in INI, plain keys in properties), and everything else in the file is left as it is.
+    YAML and XML, `section.key` in INI, plain keys in properties; in text, a line that begins with the key becomes the
+    value), and everything else in the file is left as it is.
     """
 
     path: str
@@ -33,7 +34,8 @@ class ConfigFile:
 
     def __post_init__(self) -> None:
         check_path(self.path)
-        require(self.text is not None or self.format != "text", "text: a text file needs its text")
+        wanted = self.text is not None or bool(self.values) or self.format != "text"
+        require(wanted, "text: a text file needs its text or values")
 
 
 # ---------------------------------------------------------------- running

@@ -1,0 +1,126 @@
+"""Templates as text: YAML or JSON in, YAML out. Bounded before it is parsed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from shared.templates.errors import Fault, TemplateError
+from shared.templates.models import MAX_DOCUMENT_BYTES, Template
+from shared.templates.rendering import check_template
+
+MAX_DEPTH = 32
+
+
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a few lines of them unfold to gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise TemplateError([Fault("", "alias", "YAML aliases are not allowed")])
+        return super().compose_node(parent, index)
+
+
+def parse(text: str) -> Template:
+    """Read a template from YAML (or JSON, which is YAML).
+
+    Raises:
+        TemplateError: with everything that is wrong.
+    """
+    if len(text.encode()) > MAX_DOCUMENT_BYTES:
+        raise TemplateError([Fault("", "too_large", f"{len(text.encode())} bytes, at most {MAX_DOCUMENT_BYTES}")])
+    return validate(_load(text))
+
+
+def _load(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  # a subclass of SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise TemplateError([Fault("", "not_yaml", str(error).replace("\n", " ")[:300])]) from None
+
+
+def validate(data: Any) -> Template:
+    """A template from plain values, its shape and its meaning checked.
+
+    Raises:
+        TemplateError: with everything that is wrong.
+    """
+    if not isinstance(data, dict):
+        raise TemplateError([Fault("", "not_an_object", "a template is an object of named fields")])
+    if depth(data) > MAX_DEPTH:
+        raise TemplateError([Fault("", "too_deep", f"nested deeper than {MAX_DEPTH}")])
+    data = dict(data)
+    start = data.get("start")
+    if isinstance(start, dict) and isinstance(start.get("argv"), str):
+        data["start"] = {**start, "argv": split_command(start["argv"])}
+    try:
+        template = Template.model_validate(data)
+    except ValidationError as error:
+        raise TemplateError([_fault(each) for each in error.errors(include_url=False, include_context=False)]) from None
+    faults = check_template(template)
+    if faults:
+        raise TemplateError(faults)
+    return template
+
+
+def _fault(error: Any) -> Fault:
+    path = ""
+    for part in error["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return Fault(path, "invalid", str(error["msg"]))
+
+
+def split_command(line: str) -> list[str]:
+    """A command line as tokens, quotes obeyed, nothing expanded.
+
+    Raises:
+        TemplateError: a quote is not closed.
+    """
+    import shlex
+
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise TemplateError([Fault("start.argv", "invalid", str(error))]) from None
+
+
+def depth(value: Any) -> int:
+    """How deep lists and objects lie in one another; iterative, so that depth itself cannot hurt."""
+    deepest, waiting = 0, [(value, 1)]
+    while waiting:
+        item, level = waiting.pop()
+        deepest = max(deepest, level)
+        if level > MAX_DEPTH + 1:
+            break
+        if isinstance(item, dict):
+            waiting += [(each, level + 1) for each in item.values()]
+        elif isinstance(item, list | tuple):
+            waiting += [(each, level + 1) for each in item]
+    return deepest
+
+
+def as_data(template: Template) -> dict[str, Any]:
+    """Plain values of a template, defaults left out: what is stored and exported."""
+    data: dict[str, Any] = template.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    data["schema"] = template.schema_version
+    return data
+
+
+class _Dumper(yaml.SafeDumper):
+    """Long texts as blocks."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def export(template: Template) -> str:
+    """YAML that `parse` reads back to the same template."""
+    order = json.loads(json.dumps(as_data(template)))
+    return str(yaml.dump(order, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))

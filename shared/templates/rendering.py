@@ -1,0 +1,217 @@
+"""A template, a server's values and its ports, made into the spec that an agent understands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shared.messaging.server_codec import WireError, from_wire
+from shared.messaging.server_spec import ServerSpec
+from shared.templates.errors import Fault, TemplateError
+from shared.templates.models import Resources, Scalar, Template
+from shared.templates.placeholders import Values, check_placeholders
+from shared.templates.variables import check, pattern_fault
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One server of a template, as far as rendering goes. `ports` gives each template port its number."""
+
+    server_id: str
+    name: str
+    revision: int
+    power: Literal["on", "off"]
+    variables: Mapping[str, Scalar]
+    ports: Mapping[str, int]
+    resources: Resources
+    address: str = "0.0.0.0"  # noqa: S104  # what the game binds
+    generation: int = 1
+    fresh: bool = False
+    restarts: int = 0
+
+
+def render(template: Template, instance: Instance) -> ServerSpec:
+    """The spec of a server.
+
+    Raises:
+        TemplateError: a rendered step, file or probe breaks the contract with agents.
+    """
+    resources = instance.resources
+    server: dict[str, Scalar] = {
+        "id": instance.server_id,
+        "name": instance.name,
+        "address": instance.address,
+        **resources.model_dump(),
+    }
+    values = Values(instance.variables, instance.ports, server)
+    wire: dict[str, Any] = {
+        "server_id": instance.server_id,
+        "revision": instance.revision,
+        "name": instance.name,
+        "power": instance.power,
+        "restarts": instance.restarts,
+        "launch": {
+            "argv": values.argv(template),
+            "env": {name: values.text(text) for name, text in template.start.env.items()},
+            "directory": values.text(template.start.directory),
+        },
+        "install": {
+            "generation": instance.generation,
+            "steps": _steps(template, values),
+            "writable": list(template.writable),
+            "fresh": instance.fresh,
+            "step_seconds": template.install_seconds,
+        },
+        "files": [
+            {
+                "path": values.text(file.path),
+                "format": file.format,
+                "values": {key: values.typed(value) for key, value in file.values.items()},
+                "text": None if file.text is None else values.text(file.text),
+                "create": file.create,
+            }
+            for file in template.files
+        ],
+        "ports": _ports(template, instance),
+        "limits": {
+            "memory_mib": resources.memory_mib,
+            "cpu_millicores": resources.cpu_millicores,
+            "disk_mib": resources.disk_mib,
+        },
+        "stop": {**template.stop.model_dump(), "value": values.text(template.stop.value)},
+        "ready": values.tree(template.ready),
+        "ready_seconds": template.ready_seconds,
+        "health": values.tree(template.health) if template.health else None,
+        "crash": template.crash.model_dump(),
+    }
+    try:
+        return from_wire(ServerSpec, wire)
+    except WireError as error:
+        field, _, message = str(error).partition(": ")
+        raise TemplateError([Fault(field, "invalid", message or str(error))]) from None
+
+
+def _steps(template: Template, values: Values) -> list[dict[str, Any]]:
+    """The install steps. Their texts are texts, but for the fields that the contract has as numbers or flags."""
+    steps = []
+    for step in template.install:
+        rendered = values.tree(step)
+        for name in (
+            "url",
+            "path",
+            "digest",
+            "version",
+            "build",
+            "project",
+            "content",
+            "beta",
+            "archive",
+            "to",
+            "file",
+        ):
+            if name in rendered and not isinstance(rendered[name], str):
+                rendered[name] = values.text(step[name])
+        steps.append(rendered)
+    return steps
+
+
+def _ports(template: Template, instance: Instance) -> list[dict[str, Any]]:
+    return [
+        {"name": port.name, "protocol": protocol, "port": instance.ports[port.name], "address": instance.address}
+        for port in template.ports
+        for protocol in (("tcp", "udp") if port.protocol == "both" else (port.protocol,))
+    ]
+
+
+def check_template(template: Template) -> list[Fault]:
+    """Everything that is wrong with a template that has the right shape: it is rendered once with sample values."""
+    faults = check_placeholders(template)
+    faults += _twice("variables", [each.name for each in template.variables])
+    faults += _twice("ports", [each.name for each in template.ports])
+    faults += _port_faults(template) + _variable_faults(template) + resource_faults(template, template.resources)
+    probe = template.ready
+    if probe.get("kind") == "log" and probe.get("regex") and (problem := pattern_fault(str(probe.get("pattern", "")))):
+        faults.append(Fault("ready.pattern", "invalid_pattern", problem))
+    if faults:
+        return faults
+    try:
+        render(template, sample(template))
+    except TemplateError as error:
+        return error.faults
+    return []
+
+
+def _port_faults(template: Template) -> list[Fault]:
+    faults = []
+    roots = {each.name: each for each in template.ports}
+    for index, port in enumerate(template.ports):
+        if port.offset_of is None:
+            continue
+        field, root = f"ports[{index}].offset_of", roots.get(port.offset_of)
+        if root is None or root is port:
+            faults.append(Fault(field, "unknown_port", f"there is no other port {port.offset_of}"))
+        elif root.offset_of is not None:
+            faults.append(Fault(field, "chained", f"{root.name} is itself an offset: name its root"))
+    for field, probe in (("ready", template.ready), ("health", template.health or {})):
+        if "port" in probe and probe["port"] not in roots:
+            faults.append(Fault(f"{field}.port", "unknown_port", f"there is no port {str(probe['port'])[:40]}"))
+    return faults
+
+
+def _variable_faults(template: Template) -> list[Fault]:
+    faults = []
+    for index, variable in enumerate(template.variables):
+        problem = pattern_fault(variable.pattern) if variable.pattern else None
+        if problem:
+            faults.append(Fault(f"variables[{index}].pattern", "invalid_pattern", problem))
+        elif variable.default is not None:
+            try:
+                check(variable, variable.default)
+            except ValueError as error:
+                faults.append(Fault(f"variables[{index}].default", "invalid_default", str(error)))
+    return faults
+
+
+def sample(template: Template) -> Instance:
+    """A server of the template with default values and made-up ports, to see that it renders."""
+    variables: dict[str, Scalar] = {}
+    for each in template.variables:
+        if each.default is not None:
+            value = check(each, each.default)
+        else:
+            value = _stand_in(each.type, each.choices, each.minimum)
+        variables[each.name] = "" if value is None else value
+    ports = {port.name: port.prefer or 20_000 + index for index, port in enumerate(template.ports)}
+    return Instance("srv_sample", "sample", 1, "on", variables, ports, template.resources)
+
+
+def _stand_in(kind: str, choices: tuple[str, ...], minimum: float | None) -> Scalar:
+    """A value for a variable that has no default; a version, where a step needs the look of one."""
+    match kind:
+        case "integer" | "number":
+            return int(minimum or 1)
+        case "boolean":
+            return False
+        case "choice":
+            return choices[0]
+        case _:
+            return "1"
+
+
+def _twice(field: str, names: list[str]) -> list[Fault]:
+    return [
+        Fault(field, "duplicate", f"{name} is there twice") for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+
+
+def resource_faults(template: Template, resources: Resources) -> list[Fault]:
+    """What a server's resources lack of the template's minimum."""
+    faults = []
+    for name, unit in (("memory_mib", "MiB"), ("cpu_millicores", "millicores"), ("disk_mib", "MiB")):
+        least, has = getattr(template.minimum, name), getattr(resources, name)
+        if has < least:
+            faults.append(
+                Fault(f"resources.{name}", "below_minimum", f"{template.name} needs {least} {unit}, {has} were given")
+            )
+    return faults
