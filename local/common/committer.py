@@ -23,6 +23,7 @@ class GroupCommitter:
         self.connection = connection
         self._on_failure = on_failure
         self._waiters: list[asyncio.Future[None]] = []
+        self._actions: list[Callable[[], None]] = []
         self._open = False
         self.commits = 0
 
@@ -54,6 +55,18 @@ class GroupCommitter:
         self._waiters.append(waiter)
         await waiter
 
+    def when_committed(self, action: Callable[[], None]) -> None:
+        """Call `action` once everything written so far is on disk; at once if nothing waits to be written.
+
+        The twin of `committed` for code without coroutines: no future and no extra turn for each of many small writes.
+        If the commit fails the action is dropped (see `on_failure`). An action that raises is reported to the event
+        loop's exception handler and does not keep the others from running.
+        """
+        if self._open:
+            self._actions.append(action)
+        else:
+            action()
+
     def flush(self) -> None:
         """Commit at once (at shutdown)."""
         if self._open:
@@ -64,6 +77,7 @@ class GroupCommitter:
             return
         self._open = False
         waiters, self._waiters = self._waiters, []
+        actions, self._actions = self._actions, []
         try:
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -78,3 +92,8 @@ class GroupCommitter:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        for action in actions:
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001 - others' acknowledgements must not hang on one faulty action
+                asyncio.get_running_loop().call_exception_handler({"message": "after a commit", "exception": error})
