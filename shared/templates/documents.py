@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from shared.templates.errors import Fault, TemplateError
+from shared.platform.errors import FieldError
+from shared.templates.errors import TemplateInvalid, fault
 from shared.templates.models import MAX_DOCUMENT_BYTES, Template
 from shared.templates.rendering import check_template
 
@@ -20,7 +21,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise TemplateError([Fault("", "alias", "YAML aliases are not allowed")])
+            raise TemplateInvalid([fault("", "alias", "YAML aliases are not allowed")])
         return super().compose_node(parent, index)
 
 
@@ -28,10 +29,10 @@ def parse(text: str) -> Template:
     """Read a template from YAML (or JSON, which is YAML).
 
     Raises:
-        TemplateError: with everything that is wrong.
+        TemplateInvalid: with everything that is wrong.
     """
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
-        raise TemplateError([Fault("", "too_large", f"{len(text.encode())} bytes, at most {MAX_DOCUMENT_BYTES}")])
+        raise TemplateInvalid([fault("", "too_large", f"{len(text.encode())} bytes, at most {MAX_DOCUMENT_BYTES}")])
     return validate(_load(text))
 
 
@@ -39,19 +40,19 @@ def _load(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  # a subclass of SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise TemplateError([Fault("", "not_yaml", str(error).replace("\n", " ")[:300])]) from None
+        raise TemplateInvalid([fault("", "not_yaml", str(error).replace("\n", " ")[:300])]) from None
 
 
 def validate(data: Any) -> Template:
     """A template from plain values, its shape and its meaning checked.
 
     Raises:
-        TemplateError: with everything that is wrong.
+        TemplateInvalid: with everything that is wrong.
     """
     if not isinstance(data, dict):
-        raise TemplateError([Fault("", "not_an_object", "a template is an object of named fields")])
+        raise TemplateInvalid([fault("", "not_an_object", "a template is an object of named fields")])
     if depth(data) > MAX_DEPTH:
-        raise TemplateError([Fault("", "too_deep", f"nested deeper than {MAX_DEPTH}")])
+        raise TemplateInvalid([fault("", "too_deep", f"nested deeper than {MAX_DEPTH}")])
     data = dict(data)
     start = data.get("start")
     if isinstance(start, dict) and isinstance(start.get("argv"), str):
@@ -59,32 +60,34 @@ def validate(data: Any) -> Template:
     try:
         template = Template.model_validate(data)
     except ValidationError as error:
-        raise TemplateError([_fault(each) for each in error.errors(include_url=False, include_context=False)]) from None
+        raise TemplateInvalid(
+            [_fault(each) for each in error.errors(include_url=False, include_context=False)]
+        ) from None
     faults = check_template(template)
     if faults:
-        raise TemplateError(faults)
+        raise TemplateInvalid(faults)
     return template
 
 
-def _fault(error: Any) -> Fault:
+def _fault(error: Any) -> FieldError:
     path = ""
     for part in error["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return Fault(path, "invalid", str(error["msg"]))
+    return fault(path, "invalid", str(error["msg"]))
 
 
 def split_command(line: str) -> list[str]:
     """A command line as tokens, quotes obeyed, nothing expanded.
 
     Raises:
-        TemplateError: a quote is not closed.
+        TemplateInvalid: a quote is not closed.
     """
     import shlex
 
     try:
         return shlex.split(line)
     except ValueError as error:
-        raise TemplateError([Fault("start.argv", "invalid", str(error))]) from None
+        raise TemplateInvalid([fault("start.argv", "invalid", str(error))]) from None
 
 
 def depth(value: Any) -> int:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+from shared.platform.errors import Fault, FieldError, Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+def fault(field: str, code: str, message: str) -> FieldError:
     """One thing that is wrong: where (a dotted path), a stable code, and a sentence that names the figure."""
-
-    field: str
-    code: str
-    message: str
+    return FieldError(field, message, code)
 
 
-class TemplateError(Exception):
-    """A template cannot be read or used; `faults` lists everything that is wrong with it."""
+class TemplateInvalid(Fault):
+    """A template cannot be read or used; `errors` lists everything that is wrong with it."""
 
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in faults[:5]))
-        self.faults = faults
+    kind, code, title = Kind.INVALID, "template_invalid", "The template cannot be used"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{each.field}: {each.message}" for each in errors[:5]), errors=errors)
 
 
-class VariablesError(TemplateError):
+class VariablesInvalid(Fault):
     """Values that a template's variables do not allow."""
+
+    kind, code, title = Kind.INVALID, "variables_invalid", "The template does not allow these values"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{each.field}: {each.message}" for each in errors[:5]), errors=errors)

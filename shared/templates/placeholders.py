@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.templates.errors import Fault
+from shared.platform.errors import FieldError
+from shared.templates.errors import fault
 from shared.templates.models import PLACEHOLDER, Conditional, Scalar, Template
 
 SERVER_FIELDS = ("id", "name", "memory_mib", "cpu_millicores", "disk_mib", "address")
@@ -89,7 +90,7 @@ def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from texts(item, f"{path}[{index}]")
 
 
-def check_placeholders(template: Template) -> list[Fault]:
+def check_placeholders(template: Template) -> list[FieldError]:
     """Placeholders that name nothing, and braces that look like one but are none."""
     known = {f"variables.{each.name}" for each in template.variables} | {
         f"ports.{each.name}" for each in template.ports
@@ -97,14 +98,14 @@ def check_placeholders(template: Template) -> list[Fault]:
     known |= {f"server.{name}" for name in SERVER_FIELDS} | {f"node.{name}" for name in NODE_FIELDS}
     parts = template.model_dump(mode="json", include={"install", "files", "start", "ready", "health", "stop"})
     faults = [
-        Fault(path, "unknown_placeholder", f"{{{{{match.group(1)}}}}} names nothing that exists")
+        fault(path, "unknown_placeholder", f"{{{{{match.group(1)}}}}} names nothing that exists")
         for path, text in texts(parts)
         for match in PLACEHOLDER.finditer(text)
         if match.group(1) not in known
     ]
     names = {each.name for each in template.variables}
     faults += [
-        Fault(f"start.argv[{index}].when", "unknown_variable", f"there is no variable {item.when}")
+        fault(f"start.argv[{index}].when", "unknown_variable", f"there is no variable {item.when}")
         for index, item in enumerate(template.start.argv)
         if isinstance(item, Conditional) and item.when not in names
     ]

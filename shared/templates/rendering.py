@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared.messaging.server_codec import WireError, from_wire
+from shared.messaging.codec import WireError, from_wire
 from shared.messaging.server_spec import ServerSpec
-from shared.templates.errors import Fault, TemplateError
+from shared.platform.errors import FieldError
+from shared.templates.errors import TemplateInvalid, fault
 from shared.templates.models import Resources, Scalar, Template
 from shared.templates.placeholders import Values, check_placeholders
 from shared.templates.variables import check, pattern_fault
@@ -35,7 +36,7 @@ def render(template: Template, instance: Instance) -> ServerSpec:
     """The spec of a server.
 
     Raises:
-        TemplateError: a rendered step, file or probe breaks the contract with agents.
+        TemplateInvalid: a rendered step, file or probe breaks the contract with agents.
     """
     resources = instance.resources
     server: dict[str, Scalar] = {
@@ -89,7 +90,7 @@ def render(template: Template, instance: Instance) -> ServerSpec:
         return from_wire(ServerSpec, wire)
     except WireError as error:
         field, _, message = str(error).partition(": ")
-        raise TemplateError([Fault(field, "invalid", message or str(error))]) from None
+        raise TemplateInvalid([fault(field, "invalid", message or str(error))]) from None
 
 
 def _steps(template: Template, values: Values) -> list[dict[str, Any]]:
@@ -124,7 +125,7 @@ def _ports(template: Template, instance: Instance) -> list[dict[str, Any]]:
     ]
 
 
-def check_template(template: Template) -> list[Fault]:
+def check_template(template: Template) -> list[FieldError]:
     """Everything that is wrong with a template that has the right shape: it is rendered once with sample values."""
     faults = check_placeholders(template)
     faults += _twice("variables", [each.name for each in template.variables])
@@ -132,17 +133,17 @@ def check_template(template: Template) -> list[Fault]:
     faults += _port_faults(template) + _variable_faults(template) + resource_faults(template, template.resources)
     probe = template.ready
     if probe.get("kind") == "log" and probe.get("regex") and (problem := pattern_fault(str(probe.get("pattern", "")))):
-        faults.append(Fault("ready.pattern", "invalid_pattern", problem))
+        faults.append(fault("ready.pattern", "invalid_pattern", problem))
     if faults:
         return faults
     try:
         render(template, sample(template))
-    except TemplateError as error:
-        return error.faults
+    except TemplateInvalid as error:
+        return list(error.errors)
     return []
 
 
-def _port_faults(template: Template) -> list[Fault]:
+def _port_faults(template: Template) -> list[FieldError]:
     faults = []
     roots = {each.name: each for each in template.ports}
     for index, port in enumerate(template.ports):
@@ -150,26 +151,26 @@ def _port_faults(template: Template) -> list[Fault]:
             continue
         field, root = f"ports[{index}].offset_of", roots.get(port.offset_of)
         if root is None or root is port:
-            faults.append(Fault(field, "unknown_port", f"there is no other port {port.offset_of}"))
+            faults.append(fault(field, "unknown_port", f"there is no other port {port.offset_of}"))
         elif root.offset_of is not None:
-            faults.append(Fault(field, "chained", f"{root.name} is itself an offset: name its root"))
+            faults.append(fault(field, "chained", f"{root.name} is itself an offset: name its root"))
     for field, probe in (("ready", template.ready), ("health", template.health or {})):
         if "port" in probe and probe["port"] not in roots:
-            faults.append(Fault(f"{field}.port", "unknown_port", f"there is no port {str(probe['port'])[:40]}"))
+            faults.append(fault(f"{field}.port", "unknown_port", f"there is no port {str(probe['port'])[:40]}"))
     return faults
 
 
-def _variable_faults(template: Template) -> list[Fault]:
+def _variable_faults(template: Template) -> list[FieldError]:
     faults = []
     for index, variable in enumerate(template.variables):
         problem = pattern_fault(variable.pattern) if variable.pattern else None
         if problem:
-            faults.append(Fault(f"variables[{index}].pattern", "invalid_pattern", problem))
+            faults.append(fault(f"variables[{index}].pattern", "invalid_pattern", problem))
         elif variable.default is not None:
             try:
                 check(variable, variable.default)
             except ValueError as error:
-                faults.append(Fault(f"variables[{index}].default", "invalid_default", str(error)))
+                faults.append(fault(f"variables[{index}].default", "invalid_default", str(error)))
     return faults
 
 
@@ -199,19 +200,19 @@ def _stand_in(kind: str, choices: tuple[str, ...], minimum: float | None) -> Sca
             return "1"
 
 
-def _twice(field: str, names: list[str]) -> list[Fault]:
+def _twice(field: str, names: list[str]) -> list[FieldError]:
     return [
-        Fault(field, "duplicate", f"{name} is there twice") for name in sorted({n for n in names if names.count(n) > 1})
+        fault(field, "duplicate", f"{name} is there twice") for name in sorted({n for n in names if names.count(n) > 1})
     ]
 
 
-def resource_faults(template: Template, resources: Resources) -> list[Fault]:
+def resource_faults(template: Template, resources: Resources) -> list[FieldError]:
     """What a server's resources lack of the template's minimum."""
     faults = []
     for name, unit in (("memory_mib", "MiB"), ("cpu_millicores", "millicores"), ("disk_mib", "MiB")):
         least, has = getattr(template.minimum, name), getattr(resources, name)
         if has < least:
             faults.append(
-                Fault(f"resources.{name}", "below_minimum", f"{template.name} needs {least} {unit}, {has} were given")
+                fault(f"resources.{name}", "below_minimum", f"{template.name} needs {least} {unit}, {has} were given")
             )
     return faults

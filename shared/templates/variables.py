@@ -9,7 +9,7 @@ from typing import Any
 
 import regex
 
-from shared.templates.errors import Fault, VariablesError
+from shared.templates.errors import VariablesInvalid, fault
 from shared.templates.models import Scalar, Template, Variable
 
 PATTERN_SECONDS = 0.2  # a tenant's pattern may be built to run for ever
@@ -32,10 +32,10 @@ def resolve(
         locked: names that this member may not set.
 
     Raises:
-        VariablesError: with everything that is wrong, not only the first.
+        VariablesInvalid: with everything that is wrong, not only the first.
     """
     faults = [
-        Fault(f"variables.{name}", "unknown_variable", f"the template has no variable {name[:80]}")
+        fault(f"variables.{name}", "unknown_variable", f"the template has no variable {name[:80]}")
         for name in given
         if template.variable(name) is None
     ]
@@ -43,7 +43,7 @@ def resolve(
     for variable in template.variables:
         field = f"variables.{variable.name}"
         if variable.name in given and variable.name in locked:
-            faults.append(Fault(field, "not_editable", f"{variable.name} is fixed by the template"))
+            faults.append(fault(field, "not_editable", f"{variable.name} is fixed by the template"))
             continue
         raw = given.get(variable.name)
         if raw is None and variable.generate:
@@ -53,12 +53,12 @@ def resolve(
         try:
             value = check(variable, raw)
         except ValueError as error:
-            faults.append(Fault(field, "invalid_value", str(error)))
+            faults.append(fault(field, "invalid_value", str(error)))
             continue
         if value is not None:
             values[variable.name] = value
     if faults:
-        raise VariablesError(faults)
+        raise VariablesInvalid(faults)
     return values
 
 

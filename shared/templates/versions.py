@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared.messaging.server_codec import to_wire
+from shared.messaging.codec import to_wire
 from shared.messaging.server_spec import ServerSpec
 from shared.templates.documents import as_data
 from shared.templates.models import Template
