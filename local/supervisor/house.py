@@ -74,6 +74,16 @@ class House:
             "MERIDIAN_ENVIRONMENT": "development",
             "MERIDIAN_PUBLIC_URL": self.api,
             "MERIDIAN_CORS_ORIGINS": self.auth,
+            "MERIDIAN_TRUSTED_ISSUERS": json.dumps(
+                [
+                    {
+                        "issuer": self.auth,
+                        "jwks_uri": f"{self.auth}/api/auth/jwks",
+                        "clients": ["panel", "cli"],
+                        "origins": [self.auth],
+                    }
+                ]
+            ),
             "MERIDIAN_SECRETS_FOLDER": str(self.data / "secrets"),
             "COSMOS_ENDPOINT": f"http://localhost:{ports.cosmos}",
             "COSMOS_KEY": self.cosmos_key,

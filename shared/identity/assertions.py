@@ -15,7 +15,8 @@ from typing import Any
 import jwt
 from jwt.utils import base64url_decode
 
-from shared.identity.trust import TrustedIssuer, TrustTable
+from shared.identity.trust import TrustTable
+from shared.platform.settings import TrustedIssuer
 
 MAX_BYTES = 4096
 LEEWAY_SECONDS = 5

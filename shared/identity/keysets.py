@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import jwt
 
 from shared.identity.assertions import ALGORITHM
-from shared.identity.trust import TrustedIssuer
 from shared.platform import telemetry
 from shared.platform.clock import Clock
 from shared.platform.errors import Unavailable
+from shared.platform.settings import TrustedIssuer
 
 FRESH_SECONDS = 300.0
 STALE_SECONDS = 24 * 3600.0

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 
@@ -17,6 +26,24 @@ class SettingsError(ValueError):
 def _named(name: str) -> Any:
     """The exact name of an environment variable that does not start with MERIDIAN_."""
     return AliasChoices(name)
+
+
+class TrustedIssuer(BaseModel):
+    """One sign-in site that is believed: where its keys are, which clients it speaks for, which pages call us for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    issuer: str = Field(min_length=8, max_length=256)
+    jwks_uri: str = Field(min_length=8, max_length=512)
+    clients: tuple[str, ...] = Field(min_length=1)
+    origins: tuple[str, ...] = ()
+    refresh_clients: tuple[str, ...] = ("cli",)
+
+    @field_validator("issuer", "jwks_uri")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
 
 
 class Settings(BaseSettings):
@@ -43,6 +70,7 @@ class Settings(BaseSettings):
     key_vault_url: str | None = None
     secrets_folder: str | None = None
 
+    trusted_issuers: tuple[TrustedIssuer, ...] = ()  # as JSON: [{"issuer": ..., "jwks_uri": ..., "clients": [...]}]
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=16_777_216)
     rate_limits: bool = True
@@ -73,6 +101,9 @@ class Settings(BaseSettings):
             for origin in self.cors_origins:
                 if not origin.startswith("https://"):
                     raise ValueError(f"MERIDIAN_CORS_ORIGINS: {origin} must be https:// in production")
+            for issuer in self.trusted_issuers:
+                if not issuer.jwks_uri.startswith("https://"):
+                    raise ValueError(f"MERIDIAN_TRUSTED_ISSUERS: {issuer.jwks_uri} must be https:// in production")
         return self
 
     @property
