@@ -1,0 +1,245 @@
+"""What each driver must hold: the same tests for processes and for containers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from agent.console import Console
+from agent.drivers.base import Driver, DriverError, Plan, Running
+from agent.drivers.process import ProcessDriver
+from shared.messaging.server_spec import Launch, Limits, Port, Stop
+from tests.support.processes import free_port
+
+PYTHON = Path(sys.executable).resolve()
+
+ECHO = """
+import sys
+print("ready", flush=True)
+for line in sys.stdin:
+    line = line.strip()
+    if line == "stop":
+        print("bye", flush=True)
+        sys.exit(0)
+    if line.startswith("exit "):
+        sys.exit(int(line[5:]))
+    print("you said", line, flush=True)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+    """Wait for a condition; the time is a guard."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+    assert condition(), what
+
+
+async def until_line(console: Console, text: str) -> None:
+    await until(lambda: any(text in line for line in console.tail(1000)), text)
+
+
+@pytest.fixture
+async def driver(tmp_path: Path) -> AsyncIterator[ProcessDriver]:
+    driver = ProcessDriver(tmp_path / "run", runtimes=("python3",))
+    yield driver
+    for running in tuple(driver._running.values()):
+        await running.kill()
+    await driver.close()
+
+
+def plan(tmp_path: Path, script: str, server_id: str = "srv_1", **changes: object) -> Plan:
+    folder = tmp_path / "servers" / server_id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "game.py").write_text(script)
+    return Plan(server_id, folder, Launch(("python3", "game.py")), **changes)  # type: ignore[arg-type]
+
+
+async def started(driver: Driver, made: Plan) -> Running:
+    running = await driver.start(made)
+    await until_line(running.console, "ready")
+    return running
+
+
+async def test_it_runs_talks_and_stops_by_its_own_command(driver: Driver, tmp_path: Path) -> None:
+    running = await started(driver, plan(tmp_path, ECHO))
+    running.write("hello; rm -rf $HOME `id`")
+    await until_line(running.console, "you said hello; rm -rf $HOME `id`")
+    ended = await running.stop(Stop("command", "stop", 10))
+    assert ended.code == 0
+    assert ended.clean
+    assert running.console.tail(1) == ("bye",)
+    assert running.usage() is None
+    with pytest.raises(DriverError, match="does not run"):
+        running.write("anyone?")
+
+
+@pytest.mark.parametrize("code", [0, 3, 200])
+async def test_the_exit_code_is_the_games(driver: Driver, tmp_path: Path, code: int) -> None:
+    running = await started(driver, plan(tmp_path, ECHO))
+    running.write(f"exit {code}")
+    assert (await running.wait()).code == code
+
+
+async def test_a_signal_ends_it_and_is_told_as_a_signal(driver: Driver, tmp_path: Path) -> None:
+    running = await started(driver, plan(tmp_path, "print('ready', flush=True)\nimport time\ntime.sleep(600)"))
+    assert (await running.stop(Stop("signal", "SIGTERM", 10))).code == -signal.SIGTERM
+
+
+async def test_one_that_will_not_stop_is_killed_after_its_own_time(driver: Driver, tmp_path: Path) -> None:
+    running = await started(driver, plan(tmp_path, STUBBORN))
+    ended = await running.stop(Stop("signal", "SIGTERM", 1))
+    assert ended.code in (None, -signal.SIGKILL)
+
+
+async def test_children_die_with_it(driver: Driver, tmp_path: Path) -> None:
+    script = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("ready", child.pid, flush=True)
+time.sleep(600)
+"""
+    running = await started(driver, plan(tmp_path, script))
+    usage = running.usage()
+    assert usage is not None
+    assert usage.processes >= 3
+    child = int(running.console.tail(1)[0].split()[1])
+    await running.kill()
+    await until(lambda: not _alive(child), "the child is gone")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def test_it_survives_the_agent_and_is_found_again(driver: ProcessDriver, tmp_path: Path) -> None:
+    made = plan(tmp_path, ECHO)
+    running = await started(driver, made)
+    running.write("one")
+    await until_line(running.console, "you said one")
+    pid, before = running.pid, running.console.next_number
+    await driver.close()
+
+    second = ProcessDriver(tmp_path / "run")
+    found = await second.adopt(made, running.handle)
+    assert found is not None
+    assert found.pid == pid
+    assert found.console.next_number == before
+    assert found.console.tail(2) == ("ready", "you said one")
+    found.write("exit 7")
+    assert (await found.wait()).code == 7
+    assert await second.adopt(made, running.handle) is None
+    assert (await second.last_exit(running.handle)).code == 7
+    await second.close()
+
+
+async def test_another_process_with_the_same_id_is_not_adopted(driver: ProcessDriver, tmp_path: Path) -> None:
+    made = plan(tmp_path, ECHO)
+    running = await started(driver, made)
+    forged = running.handle.token.replace('"start": ', '"start": 1')
+    assert await driver.adopt(made, type(running.handle)("srv_1", forged, 0.0)) is None
+    assert await driver.adopt(made, type(running.handle)("srv_1", "{}", 0.0)) is None
+
+
+async def test_a_taken_port_is_refused_before_the_start(driver: Driver, tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(DriverError, match=f"tcp port {port}") as refused:
+            await driver.start(plan(tmp_path, ECHO, ports=(Port("game", "tcp", port, "127.0.0.1"),)))
+    assert refused.value.code == "port_taken"
+
+
+async def test_the_ports_really_bound_are_told(driver: Driver, tmp_path: Path) -> None:
+    tcp, udp = free_port(), free_port()
+    script = f"""
+import socket, time
+a = socket.socket(); a.bind(("127.0.0.1", {tcp})); a.listen()
+b = socket.socket(type=socket.SOCK_DGRAM); b.bind(("127.0.0.1", {udp}))
+print("ready", flush=True); time.sleep(600)
+"""
+    running = await started(driver, plan(tmp_path, script))
+    assert set(running.bound_ports()) == {f"tcp/{tcp}", f"udp/{udp}"}
+
+
+@pytest.mark.parametrize(
+    ("launch", "code"),
+    [
+        (Launch(("./link/evil",)), "path_escapes"),
+        (Launch(("../evil",)), "path_escapes"),
+        (Launch(("/bin/sh", "-c", "touch evil")), "path_escapes"),
+        (Launch(("sh", "-c", "touch evil")), "no_such_program"),
+        (Launch(("./game.py",)), "no_such_program"),
+        (Launch(("python3", "game.py"), directory="link"), "path_escapes"),
+        (Launch(("python3", "game.py"), directory="absent"), "no_such_folder"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+async def test_what_leads_out_of_the_folder_is_refused(
+    driver: Driver, tmp_path: Path, launch: Launch, code: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "evil").write_text("#!/bin/sh\ntouch evil\n")
+    (outside / "evil").chmod(0o755)
+    made = plan(tmp_path, ECHO)
+    (made.folder / "link").symlink_to(outside)
+    with pytest.raises(DriverError) as refused:
+        await driver.start(Plan(made.server_id, made.folder, launch))
+    assert refused.value.code == code
+    assert not list(tmp_path.rglob("evil"))[1:]
+
+
+async def test_a_server_runs_once(driver: Driver, tmp_path: Path) -> None:
+    await started(driver, plan(tmp_path, ECHO))
+    with pytest.raises(DriverError, match="runs as process"):
+        await driver.start(plan(tmp_path, ECHO))
+
+
+async def test_the_agents_environment_is_not_the_games(driver: Driver, tmp_path: Path) -> None:
+    os.environ["MERIDIAN_TEST_SECRET"] = "s3cret"
+    try:
+        script = (
+            "import os\nprint(sorted(os.environ), flush=True)\nprint('ready', flush=True)\nimport time; time.sleep(60)"
+        )
+        running = await started(driver, plan(tmp_path, script))
+    finally:
+        del os.environ["MERIDIAN_TEST_SECRET"]
+    assert "MERIDIAN_TEST_SECRET" not in running.console.tail(2)[0]
+
+
+async def test_memory_limit_where_it_can_be_had(driver: Driver, tmp_path: Path) -> None:
+    script = "print('ready', flush=True)\nhog = bytearray()\nwhile True: hog += bytes(range(256)) * 4096"
+    running = await driver.start(plan(tmp_path, script, limits=Limits(memory_mib=64)))
+    if "memory" not in running.limits_applied:
+        await running.kill()
+        pytest.skip("this machine lets nobody limit memory")
+    assert (await running.wait()).code == -signal.SIGKILL
+
+
+async def test_a_flood_costs_lines_but_no_memory_and_numbers_go_on(driver: Driver, tmp_path: Path) -> None:
+    script = "print('ready', flush=True)\nfor n in range(400000): print('line', n)\nprint('end', flush=True)"
+    running = await driver.start(plan(tmp_path, script))
+    assert (await running.wait()).code == 0
+    assert running.console.tail(1) == ("end",)
+    assert running.console.next_number == 400_003
+    lost, kept = running.console.since(0)
+    assert lost + len(kept) == 400_002
+    assert len(kept) <= 1000
