@@ -113,6 +113,9 @@ def _steps(template: Template, values: Values) -> list[dict[str, Any]]:
         ):
             if name in rendered and not isinstance(rendered[name], str):
                 rendered[name] = values.text(step[name])
+        for name in ("app_id", "strip", "max_mib", "memory_mib"):
+            if isinstance(rendered.get(name), str) and rendered[name].isdigit():
+                rendered[name] = int(rendered[name])
         steps.append(rendered)
     return steps
 
