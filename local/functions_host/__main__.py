@@ -1,0 +1,43 @@
+"""`python -m local.functions_host APP_FOLDER`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from local.common.errors import StartError, refuse
+from local.functions_host.host import PART, Host
+from local.functions_host.log import LiveLog
+from local.functions_host.options import Options, parse_options
+
+
+async def _serve(options: Options, log: LiveLog) -> None:
+    """Run until SIGINT or SIGTERM."""
+    host = Host(options, log)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await host.start()
+    await stop.wait()
+    log.host("stopping")
+    await host.stop()
+
+
+def main() -> None:
+    """Start the host; one line and exit code 2 if it cannot."""
+    options = parse_options()
+    log = LiveLog(colour=options.colour, quiet=options.quiet)
+    try:
+        uvloop.run(_serve(options, log))
+    except StartError as error:
+        log.flush()
+        refuse(PART, error)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The live log: one line an event, as a person likes to read it, on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TextIO
+
+# The function whose code is running, for attributing what it logs; empty outside of any function.
+current_function: ContextVar[str] = ContextVar("current_function", default="")
+
+_COLOURS = {
+    "http": "\x1b[36m",
+    "timer": "\x1b[35m",
+    "queue": "\x1b[33m",
+    "orchestrator": "\x1b[34m",
+    "activity": "\x1b[34m",
+    "entity": "\x1b[34m",
+    "log": "\x1b[2m",
+    "host": "\x1b[1m",
+}
+_RED, _GREEN, _YELLOW, _DIM, _RESET = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+_FLUSH_SECONDS = 0.02  # lines of this span share one write; short enough that a person sees no lag
+
+
+class LiveLog:
+    """Writes lines in batches: a host under load spends one system call on many lines."""
+
+    def __init__(self, stream: TextIO | None = None, *, colour: bool | None = None, quiet: bool = False) -> None:
+        """Args: `colour` None decides by whether the stream is a terminal; `quiet` leaves out lines of successful calls."""
+        self._stream = stream if stream is not None else sys.stderr
+        self._colour = self._stream.isatty() if colour is None else colour
+        self._quiet = quiet
+        self._lines: list[str] = []
+        self._second = -1
+        self._stamp = ""
+
+    def host(self, text: str) -> None:
+        """A line of the host itself."""
+        self._write("host", text)
+
+    def error(self, text: str) -> None:
+        """A line about something that went wrong."""
+        self._write("host", self._paint(_RED, text))
+
+    def invocation(
+        self, kind: str, what: str, function: str, seconds: float, error: str | None, note: str = ""
+    ) -> None:
+        """One finished call.
+
+        Args:
+            kind: "http", "timer", "queue", "orchestrator", "activity" or "entity".
+            what: the request, tick, message or instance.
+            function: the function's name.
+            seconds: how long it took.
+            error: None, or the text of the failure.
+            note: the outcome in a word or two, such as an HTTP status.
+        """
+        if error is None:
+            if self._quiet:
+                return
+            outcome = self._paint(_GREEN, note or "ok")
+        else:
+            outcome = self._paint(_RED, f"{note} failed".strip()) + f"  {error}"
+        self._write(kind, f"{what:<34} {function:<24} {seconds * 1000:8.1f} ms  {outcome}")
+
+    def record(self, record: logging.LogRecord, function: str, text: str) -> None:
+        """One record that the app logged."""
+        level = record.levelname
+        colour = _RED if record.levelno >= logging.ERROR else _YELLOW if record.levelno >= logging.WARNING else _DIM
+        self._write("log", f"{function or record.name:<34} {self._paint(colour, level.lower())}  {text}")
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._lines:
+            text, self._lines = "".join(self._lines), []
+            self._stream.write(text)
+            self._stream.flush()
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._colour else text
+
+    def _write(self, kind: str, text: str) -> None:
+        now = time.time()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._stamp = time.strftime("%H:%M:%S", time.localtime(self._second))
+        stamp = f"{self._stamp}.{int(now * 1000) % 1000:03d}"
+        self._lines.append(f"{self._paint(_DIM, stamp)} {self._paint(_COLOURS.get(kind, ''), f'{kind:<12}')} {text}\n")
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+            except (
+                RuntimeError
+            ):  # no loop: starting, stopping, or a thread of the pool (whose lines the loop's next flush takes)
+                self.flush()
+
+
+class AppLogHandler(logging.Handler):
+    """Takes what the app logs: shows it, and tells the meter how much it was."""
+
+    def __init__(self, log: LiveLog, logged: Callable[[str, str, int], None]) -> None:
+        """Args: `logged` gets (function, level, bytes) of each record written while a function runs."""
+        super().__init__()
+        self._log = log
+        self._logged = logged
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show and count a record; records of Azure's SDKs outside of any function are the host's own and are dropped."""
+        function = current_function.get()
+        if not function and record.levelno < logging.WARNING and record.name.startswith(("azure", "uamqp")):
+            return
+        text = self.format(record)
+        self._log.record(record, function, text)
+        if function:
+            self._logged(function, record.levelname, len(text.encode(errors="replace")))

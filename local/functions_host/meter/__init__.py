@@ -1,0 +1,1 @@
+"""The meter: counts what Azure would bill, and shows it with list prices."""

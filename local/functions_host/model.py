@@ -1,0 +1,41 @@
+"""What the host knows of one function after it was loaded and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+RawBinding = Mapping[str, Any]  # one binding as in function.json: name, type, direction and its own fields
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One Python parameter of a function and the binding that fills or drains it."""
+
+    name: str
+    converter: str  # name of the converter: the binding's type, or "generic" for a plain str or bytes
+    raw: RawBinding
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that passed every check; what is needed to call it, and where it came from."""
+
+    name: str
+    call: Callable[..., Any]
+    is_async: bool
+    trigger: Parameter
+    inputs: tuple[Parameter, ...]  # the inputs beside the trigger
+    outputs: tuple[Parameter, ...]
+    returns: RawBinding | None  # the binding that takes the return value; an implicit one is the trigger itself
+    needs_context: bool
+    source: str  # file:line, relative to the app's folder
+    bindings: tuple[RawBinding, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    disabled: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The type of the trigger, such as `httpTrigger`."""
+        return str(self.trigger.raw["type"])
