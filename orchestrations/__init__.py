@@ -1,1 +1,8 @@
+"""The flows, one file each: the orchestrator first, its activities below it.
 
+A module here has `blueprint = df.Blueprint()` (or `func.Blueprint()`). Its name stands in `MODULES`.
+"""
+
+from typing import Final
+
+MODULES: Final[tuple[str, ...]] = ()

@@ -28,7 +28,9 @@ class Denied:
 
     def as_fault(self, kind: type[Fault]) -> Fault:
         """The same refusal as an error of the given class."""
-        return kind(self.reason, **self.figures)
+        fault = kind(self.reason)
+        fault.figures = dict(self.figures)
+        return fault
 
 
 Outcome = Ok[T] | Denied

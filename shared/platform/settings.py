@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     secrets_folder: str | None = None
 
     trusted_issuers: tuple[TrustedIssuer, ...] = ()  # as JSON: [{"issuer": ..., "jwks_uri": ..., "clients": [...]}]
+    cursor_key: SecretStr | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=16_777_216)
     rate_limits: bool = True
@@ -96,6 +97,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.environment == "production":
+            if self.cursor_key is None:
+                raise ValueError("MERIDIAN_CURSOR_KEY is missing: in production page cursors need a key of their own")
             if not self.public_url.startswith("https://"):
                 raise ValueError("MERIDIAN_PUBLIC_URL must be https:// in production")
             for origin in self.cors_origins:
@@ -106,6 +109,13 @@ class Settings(BaseSettings):
                     raise ValueError(f"MERIDIAN_TRUSTED_ISSUERS: {issuer.jwks_uri} must be https:// in production")
         return self
 
+    def cursor_secret(self) -> bytes:
+        """The key that seals page cursors: MERIDIAN_CURSOR_KEY, or in development one that follows from the store's."""
+        if self.cursor_key is not None:
+            return self.cursor_key.get_secret_value().encode()
+        store = self.cosmos_key.get_secret_value() if self.cosmos_key else ""
+        return f"development cursors of {self.cosmos_endpoint} {store}".encode()
+
     @property
     def development(self) -> bool:
         """Whether conveniences of development (request charge in replies, plain-http origins) are on."""
@@ -114,11 +124,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the parameters are the library's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only the environment, and what a test passes by hand: no file is read behind anyone's back."""
         return init_settings, env_settings

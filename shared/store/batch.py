@@ -88,7 +88,7 @@ class Batch:
 
         container = await self._database.container(self._container)
         try:
-            replies = await container.execute_item_batch(self._operations, partition_key=self._key)  # type: ignore[arg-type]
+            replies = await container.execute_item_batch(self._operations, partition_key=self._key)
         except CosmosBatchOperationError as error:
             charge.record("batch", self._container, error.headers or {})
             raise self._refusal(error) from self._failed(error)

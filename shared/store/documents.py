@@ -52,7 +52,7 @@ class Stored(BaseModel):
         return cls.model_validate(cls.upgrade(raw, version) if version < known else raw)
 
     @classmethod
-    def upgrade(cls, raw: dict[str, Any], version: int) -> dict[str, Any]:
+    def upgrade(cls, raw: dict[str, Any], version: int) -> dict[str, Any]:  # noqa: ARG003 - for overriders
         """Turn an object of an older schema version into one of the present. A model that changed overrides this."""
         return {**raw, "schema_version": cls.model_fields["schema_version"].default}
 

@@ -53,7 +53,7 @@ class Store:
         except NotFound:
             return None
 
-    async def list(
+    async def page(
         self,
         org: OrgId,
         model: type[D],
@@ -270,7 +270,7 @@ class Store:
 
 def _partition(org: OrgId, container: str, sub: str | None, *, prefix: bool = False) -> list[str]:
     """The partition key of a call. An empty organization is refused before the SDK could widen the query."""
-    if not isinstance(org, str) or not org:
+    if not org:
         raise ValueError("a call to the store needs an organization")
     if CONTAINERS[container].sub_key is None:
         return [org]

@@ -1,0 +1,117 @@
+"""The composition root: settings -> clients -> stores -> services, each made when it is first asked for.
+
+Nothing here runs at import but definitions, and a service's module is imported inside its property: the first health
+check does not wait for the SDKs of a flow that it does not use. Each domain adds its service as one property.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from shared.http.principal import Auth
+from shared.platform import telemetry
+from shared.platform.clock import Clock, SystemClock
+from shared.platform.ids import Ids
+from shared.platform.progress import Progress
+from shared.platform.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from shared.http.idempotency import Idempotency
+    from shared.http.ports import Authenticator, Authorizer
+    from shared.http.ratelimit import RateLimiter
+    from shared.store.client import Database
+    from shared.store.scoped import Store
+    from shared.store.unscoped import Directory
+
+#: Where the ways to prove who one is live: `module:function`, the function takes the services.
+AUTHENTICATORS: Final = {
+    Auth.USER: "shared.identity.authenticator:build",
+    Auth.AGENT: "shared.nodes.authenticator:build",
+}
+AUTHORIZER: Final = "shared.identity.authorizer:build"
+
+
+class Services:
+    """Everything that a door or an activity can call, by name."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.ids = ids or Ids(self.clock)
+        self.progress = Progress(self.clock)
+        self._authenticators: dict[Auth, Authenticator] = {}
+
+    # --- the ground -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def database(self) -> Database:
+        """The one Cosmos client."""
+        from shared.store.client import Database
+
+        return Database(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """Documents of organizations."""
+        from shared.store.cursors import Cursors
+        from shared.store.scoped import Store
+
+        return Store(self.database, self.clock, Cursors(self.settings.cursor_secret()))
+
+    @cached_property
+    def directory(self) -> Directory:
+        """What is looked up before the organization is known."""
+        from shared.store.unscoped import Directory
+
+        return Directory(self.database, self.clock)
+
+    # --- what the doors need ----------------------------------------------------------------------------------------
+
+    def authenticator(self, auth: Auth) -> Authenticator:
+        """The authenticator of that kind."""
+        found = self._authenticators.get(auth)
+        if found is None:
+            found = self._authenticators[auth] = _build(AUTHENTICATORS[auth], self)
+        return found
+
+    @cached_property
+    def authorizer(self) -> Authorizer:
+        """Who may what."""
+        found: Authorizer = _build(AUTHORIZER, self)
+        return found
+
+    @cached_property
+    def rate_limiter(self) -> RateLimiter:
+        """How often."""
+        from shared.http.ratelimit import RateLimiter
+
+        return RateLimiter()
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """Replies kept by Idempotency-Key."""
+        from shared.http.idempotency import Idempotency
+
+        return Idempotency()
+
+    # --- the domains: one property each, its module imported inside ---------------------------------------------------
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        if "database" in self.__dict__:
+            await self.database.close()
+
+
+def _build(place: str, services: Services):  # type: ignore[no-untyped-def]
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)(services)
+
+
+@lru_cache(maxsize=1)
+def services() -> Services:
+    """The services of this process."""
+    settings = load_settings()
+    telemetry.set_up(settings)
+    return Services(settings)

@@ -1,0 +1,219 @@
+"""What happens between a request and its handler, and from the handler's answer to the reply.
+
+The order: size, who calls, how often, may they, is it well formed, has it happened before, and only then the handler.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import azure.functions as func
+from pydantic import BaseModel, ValidationError
+
+from shared.http import bodies, headers, problems
+from shared.http.call import Call
+from shared.http.errors import IfMatchRequired, NoOrganization
+from shared.http.models import Reply
+from shared.http.principal import ADMINISTRATOR, NOBODY, Auth, Principal
+from shared.http.request import Request
+from shared.http.route import Route
+from shared.platform import telemetry, tracing
+from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind
+from shared.store.charge import Charge, measured
+
+if TYPE_CHECKING:
+    from shared.composition import Services
+    from shared.http.ports import Backing
+
+_REQUEST_ID: Final = re.compile(r"^[\w.:-]{8,64}$", re.ASCII)
+_log = telemetry.log("http")
+
+
+class Pipeline:
+    """Runs the routes of one registry over what the composition root gives."""
+
+    def __init__(self, backing: Callable[[], Backing]) -> None:
+        self._source = backing
+        self._backing: Backing | None = None
+        self._standing: dict[str, str] = {}
+        self._cors: dict[str, dict[str, str]] = {}
+
+    def trigger(self, route: Route) -> Callable[..., Any]:
+        """The function that the platform calls for a route: parameters are exactly its bindings, as the worker demands."""
+        serve = self.serve
+
+        if route.durable:
+
+            async def durable_trigger(req: func.HttpRequest, client: str) -> func.HttpResponse:
+                return await serve(route, req, client)
+
+            return durable_trigger
+
+        async def trigger(req: func.HttpRequest) -> func.HttpResponse:
+            return await serve(route, req, None)
+
+        return trigger
+
+    def backing(self) -> Backing:
+        """The services behind, asked for at the first request: nothing is read or connected at import."""
+        if self._backing is None:
+            backing = self._source()
+            self._standing = headers.standing(backing.settings)
+            self._cors = headers.cors(backing.settings)
+            self._backing = backing
+        return self._backing
+
+    async def serve(self, route: Route, raw: func.HttpRequest, client: str | None) -> func.HttpResponse:
+        """Answer one request."""
+        backing = self.backing()
+        request = _request(route, raw)
+        extra: dict[str, str] = {}
+        token = tracing.current.set(request.trace)
+        try:
+            with measured() as charge:
+                reply = await self._answer(route, backing, request, client, extra)
+        except Fault as fault:
+            reply = _refusal(fault, request, extra)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a mistake of ours is a 500 with an id, never a bare one
+            _log.error("unhandled", exc_info=error, extra={"route": route.name, "request_id": request.id})
+            reply = _refusal(Internal(str(error)), request, extra)
+        finally:
+            tracing.current.reset(token)
+        return self._response(route, request, reply, extra, charge)
+
+    async def _answer(
+        self, route: Route, backing: Backing, request: Request, client: str | None, extra: dict[str, str]
+    ) -> Reply:
+        bodies.check_size(request.body, route.body_limit or backing.settings.body_limit_bytes)
+        principal = await self._principal(route, backing, request)
+        call = Call(request, principal, route, cast("Services", backing))
+        call._durable = client
+        if route.organization and principal.org is None:
+            raise NoOrganization("this token is for no organization")
+        await backing.rate_limiter.check(call, extra)
+        if route.permission is not None:
+            resource = request.route_params[route.resource] if route.resource else None
+            await backing.authorizer.authorise(call, route.permission, resource)
+        arguments = _arguments(route, request)
+        if route.if_match:
+            call.if_match = _if_match(request)
+        if route.idempotent:
+            return await backing.idempotency.run(call, lambda: self._handle(route, call, arguments))
+        return await self._handle(route, call, arguments)
+
+    async def _principal(self, route: Route, backing: Backing, request: Request) -> Principal:
+        if route.auth is Auth.ANONYMOUS:
+            return NOBODY
+        if route.auth is Auth.ADMIN:
+            return ADMINISTRATOR
+        return await backing.authenticator(route.auth).authenticate(request)
+
+    async def _handle(self, route: Route, call: Call, arguments: dict[str, Any]) -> Reply:
+        result = await route.handler(call, **arguments)
+        if isinstance(result, Reply):
+            return result
+        return Reply(result, status=204 if result is None else route.status)
+
+    def _response(
+        self, route: Route, request: Request, reply: Reply, extra: dict[str, str], charge: Charge
+    ) -> func.HttpResponse:
+        out = {**self._standing, **extra, "X-Request-Id": request.id}
+        origin = request.headers.get("origin")
+        if origin is not None:
+            out |= self._cors.get(origin, {"Vary": "Origin"})
+        if charge.calls and self.backing().settings.development:
+            out["X-Request-Charge"] = f"{charge.units:.2f}"
+        if reply.location:
+            out["Location"] = reply.location
+        status = reply.status or (204 if reply.body is None else route.status)
+        if reply.etag:
+            out["ETag"] = reply.etag
+            if route.method == "GET" and request.headers.get("if-none-match") == reply.etag:
+                return func.HttpResponse(b"", status_code=304, headers=out)
+        out.update(reply.headers)
+        return func.HttpResponse(encode(reply.body), status_code=status, headers=out, mimetype=reply.content_type)
+
+
+def encode(body: BaseModel | bytes | None) -> bytes:
+    """The bytes of an answer."""
+    if isinstance(body, BaseModel):
+        return body.__pydantic_serializer__.to_json(body, by_alias=True)
+    return body or b""
+
+
+def _request(route: Route, raw: func.HttpRequest) -> Request:
+    sent = raw.headers
+    given = sent.get("x-request-id", "")
+    trace = tracing.begin(sent.get("traceparent"))
+    return Request(
+        method=route.method,
+        path=_path_of(raw.url),
+        headers=sent,
+        query=raw.params,
+        route_params=raw.route_params,
+        body=raw.get_body(),
+        id=given if _REQUEST_ID.match(given) else f"req-{os.urandom(12).hex()}",
+        trace=trace,
+    )
+
+
+def _path_of(url: str) -> str:
+    start = url.find("/", url.find("://") + 3)
+    end = url.find("?", start)
+    return url[start:] if end < 0 else url[start:end]
+
+
+def _arguments(route: Route, request: Request) -> dict[str, Any]:
+    """The handler's arguments, validated: path, then query, then body."""
+    arguments: dict[str, Any] = {}
+    if route.path_model is not None:
+        try:
+            arguments = route.path_model.model_validate(dict(request.route_params)).__dict__.copy()
+        except ValidationError as error:
+            raise problems.from_validation(error, "path") from None
+    if route.query is not None:
+        arguments["query"] = _query(route, route.query, request)
+    elif request.query and route.auth is not Auth.ADMIN:
+        name = next(iter(request.query))[:100]
+        raise Invalid(
+            f"query.{name} is not known here", errors=[FieldError(f"query.{name}", "unknown", "unknown_field")]
+        )
+    if route.body is not None and (route.body_required or request.body):
+        read = bodies.read_form if route.form else bodies.read_json
+        arguments["body"] = read(route.body, request.body, request.headers.get("content-type", ""))
+    elif route.body is None and request.body:
+        raise Invalid("this route takes no body", errors=[FieldError("body", "not taken here", "unknown_field")])
+    return arguments
+
+
+def _query(route: Route, model: type[BaseModel], request: Request) -> BaseModel:
+    values: dict[str, Any] = dict(request.query)
+    if route.auth is Auth.ADMIN:
+        values.pop("code", None)  # the platform's key
+    for name in route.query_lists & values.keys():
+        values[name] = values[name].split(",")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise problems.from_validation(error, "query") from None
+
+
+def _if_match(request: Request) -> str | None:
+    given = request.headers.get("if-match")
+    if not given:
+        raise IfMatchRequired("send the ETag that you read, as If-Match")
+    return None if given.strip() == "*" else given
+
+
+def _refusal(fault: Fault, request: Request, extra: dict[str, str]) -> Reply:
+    status = problems.status_of(fault)
+    if fault.retry_after is not None:
+        extra["Retry-After"] = str(max(1, round(fault.retry_after + 0.5)))
+    if status == 401:
+        extra["WWW-Authenticate"] = "Bearer"
+    if fault.kind is Kind.INTERNAL:
+        _log.error("internal", exc_info=fault, extra={"request_id": request.id, "code": fault.code})
+    return Reply(problems.body_of(fault, request), status=status, content_type=problems.MEDIA_TYPE)

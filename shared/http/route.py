@@ -1,0 +1,213 @@
+"""A route's declaration, checked and precomputed once, when it is declared."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+
+from shared.http.models import Reply
+from shared.http.principal import Auth
+from shared.platform.errors import Fault
+from shared.platform.ids import PREFIXES, pattern
+
+Handler = Callable[..., Awaitable[Any]]
+PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_PATH: Final = re.compile(r"^(/[a-z0-9._~-]+|/\{[a-z_]+\})+$")
+SAFE_METHODS: Final = frozenset({"GET"})
+
+
+class DeclarationError(TypeError):
+    """A route is declared wrongly; found when the program starts, never by a caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route, complete. Everything else (trigger, checks, document, tests) follows from this."""
+
+    name: str
+    method: str
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    description: str
+    auth: Auth
+    permission: str | None
+    resource: str | None
+    organization: bool
+    rate: str
+    idempotent: bool
+    if_match: bool
+    durable: bool
+    form: bool
+    status: int
+    body_limit: int | None
+    deprecated: bool
+    problems: tuple[type[Fault], ...]
+    body: type[BaseModel] | None
+    body_required: bool
+    query: type[BaseModel] | None
+    query_lists: frozenset[str]
+    path_model: type[BaseModel] | None
+    response: Any
+    media_type: str
+
+    @property
+    def template(self) -> str:
+        """The path as the Functions trigger takes it."""
+        return self.path.removeprefix("/")
+
+    @property
+    def matcher(self) -> re.Pattern[str]:
+        """A regular expression of the paths of this route."""
+        parts = [f"(?P<{p[1:-1]}>[^/]+)" if p.startswith("{") else re.escape(p) for p in self.path[1:].split("/")]
+        return re.compile("^/" + "/".join(parts) + "$", re.IGNORECASE)
+
+
+def declare(handler: Handler, method: str, path: str, tag: str, options: dict[str, Any]) -> Route:
+    """Make the route of a handler.
+
+    Raises:
+        DeclarationError: the declaration contradicts itself or breaks a rule of the house; the text says which.
+    """
+    where = f"{method} {path} ({handler.__module__}.{handler.__name__})"
+    if not inspect.iscoroutinefunction(handler):
+        raise DeclarationError(f"{where}: a handler is `async def`")
+    if not _PATH.match(path):
+        raise DeclarationError(f"{where}: paths are lower case, words with dashes, placeholders in braces")
+    hints = get_type_hints(handler, include_extras=True)
+    parameters = list(inspect.signature(handler).parameters.values())
+    _check_parameters(where, path, [parameter.name for parameter in parameters], hints)
+    body = _model(where, hints, "body")
+    query = _model(where, hints, "query")
+    auth: Auth = options["auth"]
+    permission: str | None = options["permission"]
+    placeholders = PLACEHOLDER.findall(path)
+    if auth is Auth.USER and options["organization"] and permission is None:
+        raise DeclarationError(f"{where}: a route about an organization names its permission")
+    if auth is not Auth.USER and permission is not None:
+        raise DeclarationError(f"{where}: only callers with auth=USER have permissions")
+    if options["resource"] is not None and options["resource"] not in placeholders:
+        raise DeclarationError(f"{where}: resource={options['resource']!r} is no placeholder of the path")
+    if options["idempotent"] and (method != "POST" or auth is Auth.ANONYMOUS):
+        raise DeclarationError(f"{where}: Idempotency-Key is for POST by a known caller")
+    if not inspect.getdoc(handler):
+        raise DeclarationError(f"{where}: the docstring is the route's text in the API document")
+    summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
+    return Route(
+        name=handler.__name__,
+        method=method,
+        path=path,
+        handler=handler,
+        tag=tag,
+        summary=summary.rstrip("."),
+        description=description.strip(),
+        auth=auth,
+        permission=permission,
+        resource=options["resource"],
+        organization=options["organization"] and auth is Auth.USER,
+        rate=options["rate"] or _usual_rate(method, auth),
+        idempotent=options["idempotent"],
+        if_match=method in ("PUT", "PATCH", "DELETE") if options["if_match"] is None else options["if_match"],
+        durable=options["durable"],
+        form=options["form"],
+        status=options["status"],
+        body_limit=options["body_limit"],
+        deprecated=options["deprecated"],
+        problems=tuple(options["problems"]),
+        body=body,
+        body_required=_required(parameters),
+        query=query,
+        query_lists=_list_fields(query),
+        path_model=_path_model(handler.__name__, placeholders, hints),
+        response=_response(hints.get("return"), options["response"]),
+        media_type=options["media_type"],
+    )
+
+
+def _check_parameters(where: str, path: str, names: list[str], hints: dict[str, Any]) -> None:
+    if not names or names[0] not in ("call", "_call"):
+        raise DeclarationError(f"{where}: the first parameter is `call: Call`")
+    allowed = {names[0], "body", "query", *PLACEHOLDER.findall(path)}
+    if wrong := [name for name in names if name not in allowed]:
+        raise DeclarationError(f"{where}: {', '.join(wrong)}: parameters are call, body, query and the path's own")
+    if missing := [name for name in PLACEHOLDER.findall(path) if name not in names]:
+        raise DeclarationError(f"{where}: the handler lacks {', '.join(missing)}")
+    if bare := [name for name in names if name not in hints and name != names[0]]:
+        raise DeclarationError(f"{where}: {', '.join(bare)} has no annotation")
+
+
+def _required(parameters: list[inspect.Parameter]) -> bool:
+    return any(p.name == "body" and p.default is inspect.Parameter.empty for p in parameters)
+
+
+def _model(where: str, hints: dict[str, Any], name: str) -> type[BaseModel] | None:
+    model = hints.get(name)
+    if model is None:
+        return None
+    members = [member for member in get_args(model) if member is not type(None)]
+    model = members[0] if members and not (isinstance(model, type) and issubclass(model, BaseModel)) else model
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise DeclarationError(f"{where}: {name} is a pydantic model")
+    if not model.__pydantic_root_model__ and model.model_config.get("extra") != "forbid":
+        raise DeclarationError(f"{where}: {model.__name__} must refuse unknown fields (derive it from In)")
+    return model
+
+
+def _list_fields(query: type[BaseModel] | None) -> frozenset[str]:
+    """Fields of a query model that take several values; the platform joins a repeated parameter with commas."""
+    if query is None:
+        return frozenset()
+    found = set()
+    for name, info in query.model_fields.items():
+        members = (info.annotation, *get_args(info.annotation))
+        if any(get_origin(member) in (list, tuple, set, frozenset) for member in members):
+            found.add(name)
+    return frozenset(found)
+
+
+def _path_model(handler: str, placeholders: list[str], hints: dict[str, Any]) -> type[BaseModel] | None:
+    if not placeholders:
+        return None
+    fields: dict[str, Any] = {}
+    for name in placeholders:
+        annotation = hints[name]
+        limits: dict[str, Any] = {"max_length": 255}
+        if annotation in PREFIXES:
+            limits["pattern"] = pattern(PREFIXES[annotation])
+        elif TypeAdapter(annotation).json_schema().get("type") != "string":
+            limits = {}
+        fields[name] = (annotation, Field(**limits))
+    return create_model(f"{handler}_path", __config__=ConfigDict(extra="ignore"), **fields)
+
+
+def _usual_rate(method: str, auth: Auth) -> str:
+    if auth is Auth.AGENT:
+        return "agent"
+    if auth is Auth.ANONYMOUS:
+        return "open"
+    return "read" if method in SAFE_METHODS else "write"
+
+
+def _response(annotation: Any, explicit: Any) -> Any:
+    """The model of the successful answer: `response=` if the handler gives a Reply, else its return annotation."""
+    if explicit is not None:
+        return explicit
+    if annotation is None or annotation is type(None):
+        return None
+    members = [m for m in get_args(annotation) if m not in (Reply, type(None))] if _is_union(annotation) else []
+    if members:
+        return members[0]
+    return None if annotation is Reply else annotation
+
+
+def _is_union(annotation: Any) -> bool:
+    import types
+    import typing
+
+    return get_origin(annotation) in (typing.Union, types.UnionType)
