@@ -41,7 +41,7 @@ def settle(demand: Demand, node: Node) -> Placed:
     """The placement on a node that `judge` found fit."""
     found = allocate(node, demand.ports)
     if not isinstance(found, tuple):
-        raise RuntimeError(f"{node.id} was not judged fit")
+        raise RuntimeError(f"{node.id} was not judged fit")  # noqa: TRY004  # a broken promise of the caller
     numbers, keys = found
     return Placed(node.id, numbers, keys)
 
