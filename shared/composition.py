@@ -85,16 +85,16 @@ class Services:
     @cached_property
     def rate_limiter(self) -> RateLimiter:
         """How often."""
-        from shared.http.ratelimit import RateLimiter
+        from shared.http.ratelimit import RateLimiter, StoredWindows
 
-        return RateLimiter()
+        return RateLimiter(self.clock, StoredWindows(self.directory), enabled=self.settings.rate_limits)
 
     @cached_property
     def idempotency(self) -> Idempotency:
         """Replies kept by Idempotency-Key."""
         from shared.http.idempotency import Idempotency
 
-        return Idempotency()
+        return Idempotency(self.directory, self.clock, self.ids)
 
     # --- the domains: one property each, its module imported inside ---------------------------------------------------
 

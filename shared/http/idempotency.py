@@ -1,22 +1,183 @@
-"""`Idempotency-Key`: the same request sent again gives the same reply, and one effect."""
+"""`Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same request sent again has one effect.
+
+```
+A  create record (running, lease 60 s) ......... handler ......... keep the reply
+B      create refused -> read: running, lease holds -> 409, come back
+C                                                                 read: done -> the kept reply
+D  (A died)                        read: running, lease over -> take the lease by ETag -> handler with the SAME ids
+```
+Only success is kept. After a refusal or a failure the lease is given back, and the next attempt runs with the same ids,
+so that whatever the first one created is met as a conflict and never made a second time. Without the store nothing can
+be promised, so this fails closed: 503.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal
 
-from shared.http.errors import IdempotencyKeyRequired
+from shared.http.errors import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused
+from shared.http.models import Reply
+from shared.http.replies import encode
+from shared.platform import telemetry
+from shared.platform.clock import Clock, Timestamp
+from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
+from shared.platform.ids import Ids, derived
+from shared.store.unscoped import Directory, DirectoryEntry, directory_id
 
 if TYPE_CHECKING:
     from shared.http.call import Call
-    from shared.http.models import Reply
+
+KEPT_SECONDS: Final = 24 * 3600
+LEASE: Final = timedelta(seconds=60)
+MAX_KEPT_BODY: Final = 1_000_000
+_KEY: Final = re.compile(r'^"?([\x21\x23-\x7e]{1,255})"?$')
+_log = telemetry.log("http.idempotency")
+
+
+class IdempotencyRecord(DirectoryEntry):
+    """What is known of one key: the request's fingerprint, and the reply once there is one."""
+
+    type: Literal["idempotency"] = "idempotency"
+    fingerprint: str
+    seed: str
+    began_at: Timestamp
+    lease_until: Timestamp
+    done: bool = False
+    status: int | None = None
+    body: str | None = None
+    content_type: str | None = None
+    etag_sent: str | None = None
+    location: str | None = None
 
 
 class Idempotency:
-    """Keeps replies by key for 24 hours."""
+    """Keeps replies by key for 24 hours, apart for each organization, caller's front end and route."""
+
+    def __init__(self, directory: Directory, clock: Clock, ids: Ids) -> None:
+        self._directory, self._clock, self._ids = directory, clock, ids
 
     async def run(self, call: Call, handle: Callable[[], Awaitable[Reply]]) -> Reply:
-        """The handler's reply, or the kept one of the same request."""
-        if not call.request.headers.get("idempotency-key"):
-            raise IdempotencyKeyRequired("send an Idempotency-Key of your own, new for each new creation")
-        return await handle()
+        """The handler's reply, or the kept one of the same request.
+
+        Raises:
+            IdempotencyKeyRequired: there is no key, or it is not 1 to 255 printable characters.
+            IdempotencyKeyReused: the key came with another request before.
+            IdempotencyKeyInUse: the first request with it still runs.
+            Fault: the handler's own, or the store is away.
+        """
+        key = _key(call)
+        caller = call.principal
+        id = directory_id("idem", caller.org or caller.id, caller.client, call.route.name, key)
+        record = await self._claim(id, _fingerprint(call))
+        if record.done:
+            return _replay(record)
+        call._id_source = _ids_of(record)
+        try:
+            reply = await handle()
+        except BaseException:
+            await self._give_back(record)
+            raise
+        await self._keep(record, call, reply)
+        return reply
+
+    async def _claim(self, id: str, fingerprint: str) -> IdempotencyRecord:
+        """Our running record for this request, or the finished one of an earlier attempt."""
+        while True:
+            now = self._clock.now()
+            fresh = IdempotencyRecord(
+                id=id,
+                fingerprint=fingerprint,
+                seed=self._ids.new("idm"),
+                began_at=now,
+                lease_until=now + LEASE,
+                ttl=KEPT_SECONDS,
+            )
+            try:
+                return await self._directory.create(fresh)
+            except AlreadyExists:
+                pass
+            try:
+                return await self._take_over(await self._directory.get(IdempotencyRecord, id), fingerprint, now)
+            except NotFound:
+                continue  # its 24 hours ended between the two calls
+
+    async def _take_over(self, found: IdempotencyRecord, fingerprint: str, now: datetime) -> IdempotencyRecord:
+        if found.fingerprint != fingerprint:
+            raise IdempotencyKeyReused("this Idempotency-Key was used for a request with another path, query or body")
+        if found.done:
+            return found
+        wait = (found.lease_until - now).total_seconds()
+        if wait > 0:
+            raise IdempotencyKeyInUse("the first request with this key has not ended", retry_after=min(wait, 2))
+        try:
+            return await self._directory.replace(found.having(lease_until=now + LEASE))
+        except PreconditionFailed:
+            raise IdempotencyKeyInUse("another attempt with this key has just begun", retry_after=2) from None
+
+    async def _keep(self, record: IdempotencyRecord, call: Call, reply: Reply) -> None:
+        status = reply.status or (204 if reply.body is None else call.route.status)
+        body = encode(reply.body)
+        if status >= 400 or len(body) > MAX_KEPT_BODY:
+            await self._give_back(record)
+            return
+        done = record.having(
+            done=True,
+            status=status,
+            body=body.decode("utf-8"),
+            content_type=reply.content_type,
+            etag_sent=reply.etag,
+            location=reply.location,
+        )
+        try:
+            await self._directory.replace(done)
+        except Fault as fault:  # the effect is there; a repetition meets it under the same ids
+            _log.warning("reply not kept", extra={"code": fault.code, "route": call.route.name})
+            telemetry.counter("idempotency.not_kept").add(1)
+
+    async def _give_back(self, record: IdempotencyRecord) -> None:
+        over = record.having(lease_until=record.began_at)
+        try:
+            await asyncio.shield(self._directory.replace(over))
+        except Fault as fault:  # the lease ends by itself after a minute
+            _log.warning("lease not given back", extra={"code": fault.code})
+
+
+def _key(call: Call) -> str:
+    given = call.request.headers.get("idempotency-key")
+    if not given:
+        raise IdempotencyKeyRequired("send an Idempotency-Key of your own, a new one for each new creation")
+    found = _KEY.match(given)
+    if found is None:
+        raise IdempotencyKeyRequired("an Idempotency-Key has 1 to 255 printable characters without spaces")
+    return found[1]
+
+
+def _fingerprint(call: Call) -> str:
+    request = call.request
+    parts = (request.method, request.path, repr(sorted(request.query.items())), request.headers.get("content-type", ""))
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass") + b"\0")
+    digest.update(request.body)
+    return digest.hexdigest()
+
+
+def _ids_of(record: IdempotencyRecord) -> Iterator[str]:
+    number = 0
+    while True:
+        yield derived("", record.began_at, record.seed, str(number)).removeprefix("_")
+        number += 1
+
+
+def _replay(record: IdempotencyRecord) -> Reply:
+    return Reply(
+        (record.body or "").encode() if record.body else None,
+        status=record.status,
+        etag=record.etag_sent,
+        location=record.location,
+        content_type=record.content_type or "application/json",
+        headers={"Idempotent-Replayed": "true"},
+    )

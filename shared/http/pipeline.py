@@ -18,10 +18,11 @@ from shared.http.call import Call
 from shared.http.errors import IfMatchRequired, NoOrganization
 from shared.http.models import Reply
 from shared.http.principal import ADMINISTRATOR, NOBODY, Auth, Principal
+from shared.http.replies import encode
 from shared.http.request import Request
 from shared.http.route import Route
 from shared.platform import telemetry, tracing
-from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind
+from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind, Unauthenticated
 from shared.store.charge import Charge, measured
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ class Pipeline:
             return NOBODY
         if route.auth is Auth.ADMIN:
             return ADMINISTRATOR
-        return await backing.authenticator(route.auth).authenticate(request)
+        backing.rate_limiter.refused_before(request)
+        try:
+            return await backing.authenticator(route.auth).authenticate(request)
+        except Unauthenticated:
+            await backing.rate_limiter.count("refused", NOBODY, request, {})
+            raise
 
     async def _handle(self, route: Route, call: Call, arguments: dict[str, Any]) -> Reply:
         result = await route.handler(call, **arguments)
@@ -135,13 +141,6 @@ class Pipeline:
                 return func.HttpResponse(b"", status_code=304, headers=out)
         out.update(reply.headers)
         return func.HttpResponse(encode(reply.body), status_code=status, headers=out, mimetype=reply.content_type)
-
-
-def encode(body: BaseModel | bytes | None) -> bytes:
-    """The bytes of an answer."""
-    if isinstance(body, BaseModel):
-        return body.__pydantic_serializer__.to_json(body, by_alias=True)
-    return body or b""
 
 
 def _request(route: Route, raw: func.HttpRequest) -> Request:

@@ -1,15 +1,78 @@
-"""How often: classes of routes, and windows per front end, organization, user and address."""
+"""How often: fixed windows of a minute, counted here, shared between instances through the store.
+
+Each instance counts for itself and adds what is new to the shared window whenever that has grown by a twentieth of the
+limit, then knows the sum. So n instances together let through at most limit * (1 + n/20), and a call costs a store
+operation one time in many. Where the sum cannot be had the limiter fails open: this instance goes on by its own count
+alone, and `meridian.rate_limit.unshared` counts how often.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from shared.http.rates import RATE_CLASSES, WINDOW_SECONDS, RateClass
+from shared.platform import telemetry
+from shared.platform.clock import Clock
+from shared.platform.errors import Fault, RateLimited
+from shared.store.unscoped import Directory, DirectoryEntry, directory_id
 
 if TYPE_CHECKING:
     from shared.http.call import Call
+    from shared.http.principal import Principal
+    from shared.http.request import Request
+
+SHARE_FRACTION: Final = 20
+SHARE_TIMEOUT_SECONDS: Final = 0.5
+PAUSE_AFTER_FAILURE_SECONDS: Final = 5.0
+MAX_WINDOWS: Final = 200_000
+
+
+class RateWindow(DirectoryEntry):
+    """The sum of all instances for one window."""
+
+    type: Literal["rate_window"] = "rate_window"
+    n: int = 0
+
+
+class SharedWindows(Protocol):
+    """Where instances add up their counts."""
+
+    async def add(self, window: str, amount: int, ttl: int) -> int:
+        """Add to a window; the sum so far, of all instances."""
+
+
+class StoredWindows:
+    """Shared windows in the directory container, forgotten by TTL."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def add(self, window: str, amount: int, ttl: int) -> int:
+        """See `SharedWindows.add`."""
+        return int((await self._directory.add(RateWindow, directory_id("rate", window), {"n": amount}, ttl))["n"])
+
+
+@dataclass(slots=True)
+class _Window:
+    mine: int = 0
+    told: int = 0
+    others: int = 0
+    telling: bool = False
 
 
 class RateLimiter:
     """Counts calls and refuses those above the limit of the route's class."""
+
+    def __init__(self, clock: Clock, shared: SharedWindows | None, *, enabled: bool = True) -> None:
+        self._clock, self._shared, self._enabled = clock, shared, enabled
+        self._number = -1
+        self._windows: dict[tuple[str, str, str], _Window] = {}
+        self._limits = {name: rate.limits() for name, rate in RATE_CLASSES.items()}
+        self._policies = {name: rate.policy for name, rate in RATE_CLASSES.items()}
+        self._paused_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def check(self, call: Call, headers: dict[str, str]) -> None:
         """Count the call; put the `RateLimit` fields into `headers`.
@@ -17,3 +80,111 @@ class RateLimiter:
         Raises:
             RateLimited: a limit is reached; says which, and when to come back.
         """
+        await self.count(call.route.rate, call.principal, call.request, headers)
+
+    async def count(self, rate: str, principal: Principal, request: Request, headers: dict[str, str]) -> None:
+        """As `check`, for a class by name."""
+        if not self._enabled:
+            return
+        moment = self._clock.now().timestamp()
+        number = int(moment // WINDOW_SECONDS)
+        if number != self._number:
+            self._number, self._windows = number, {}
+        rest = max(1, int((number + 1) * WINDOW_SECONDS - moment))
+        headers["RateLimit-Policy"] = self._policies[rate]
+        tightest: tuple[float, str, int] | None = None
+        for dimension, limit in self._limits[rate]:
+            who = _who(dimension, principal, request)
+            if not who:
+                continue
+            window = self._window(rate, dimension, who)
+            if window.mine + window.others >= limit:
+                headers["RateLimit"] = f'"{dimension}";r=0;t={rest}'
+                telemetry.counter("rate_limit.refused").add(1, {"class": rate, "dimension": dimension})
+                raise RateLimited(
+                    f"{limit} calls a minute of the class {rate} for each {dimension} are reached; come back in {rest} s",
+                    retry_after=rest,
+                    limit=limit,
+                    window_seconds=WINDOW_SECONDS,
+                    dimension=dimension,
+                )
+            window.mine += 1
+            if window.mine - window.told >= max(1, limit // SHARE_FRACTION) and not window.telling:
+                await self._tell(RATE_CLASSES[rate], dimension, who, window)
+            left = max(0, limit - window.mine - window.others)
+            if tightest is None or left / limit < tightest[0]:
+                tightest = (left / limit, dimension, left)
+        if tightest is not None:
+            headers["RateLimit"] = f'"{tightest[1]}";r={tightest[2]};t={rest}'
+
+    def refused_before(self, request: Request) -> None:
+        """Refuse an address that has lately come with too many proofs that did not hold. Costs one look-up.
+
+        Raises:
+            RateLimited: it has.
+        """
+        window = self._windows.get(("refused", "address", request.address))
+        limit = RATE_CLASSES["refused"].address or 0
+        if self._enabled and window is not None and window.mine + window.others >= limit:
+            moment = self._clock.now().timestamp()
+            if int(moment // WINDOW_SECONDS) == self._number:
+                rest = max(1, int((self._number + 1) * WINDOW_SECONDS - moment))
+                raise RateLimited(
+                    f"{limit} calls with a bad proof from this address within a minute; come back in {rest} s",
+                    retry_after=rest,
+                    limit=limit,
+                    window_seconds=WINDOW_SECONDS,
+                    dimension="address",
+                )
+
+    async def settled(self) -> None:
+        """Wait until everything that was being told to the store is told."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    def _window(self, rate: str, dimension: str, who: str) -> _Window:
+        key = (rate, dimension, who)
+        window = self._windows.get(key)
+        if window is None:
+            window = _Window()
+            if len(self._windows) < MAX_WINDOWS:
+                self._windows[key] = window
+            else:  # more callers in a minute than we keep count of: the newest are let through
+                telemetry.counter("rate_limit.uncounted").add(1, {"class": rate})
+        return window
+
+    async def _tell(self, rate: RateClass, dimension: str, who: str, window: _Window) -> None:
+        if self._shared is None or self._clock.monotonic() < self._paused_until:
+            return
+        window.telling = True
+        name = f"{rate.name}:{dimension}:{who}:{self._number}"
+        if rate.strict:
+            await self._share(self._shared, name, window)
+        else:
+            task = asyncio.get_running_loop().create_task(self._share(self._shared, name, window))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _share(self, shared: SharedWindows, name: str, window: _Window) -> None:
+        amount = window.mine - window.told
+        try:
+            async with asyncio.timeout(SHARE_TIMEOUT_SECONDS):
+                total = await shared.add(name, amount, 2 * WINDOW_SECONDS)
+            window.told += amount
+            window.others = max(0, total - window.told)
+        except (Fault, TimeoutError):  # fails open: a store that is away must not lock everybody out
+            self._paused_until = self._clock.monotonic() + PAUSE_AFTER_FAILURE_SECONDS
+            telemetry.counter("rate_limit.unshared").add(1)
+        finally:
+            window.telling = False
+
+
+def _who(dimension: str, principal: Principal, request: Request) -> str:
+    """Who the caller is in that dimension; empty where it is nobody."""
+    if dimension == "address":
+        return request.address
+    if dimension == "org":
+        return principal.org or ""
+    if dimension == "client":
+        return principal.client
+    return "" if principal.kind == "anonymous" else principal.id

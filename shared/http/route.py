@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from shared.http.models import Reply
 from shared.http.principal import Auth
+from shared.http.rates import RATE_CLASSES
 from shared.platform.errors import Fault
 from shared.platform.ids import PREFIXES, pattern
 
@@ -96,6 +97,8 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: dict[st
         raise DeclarationError(f"{where}: resource={options['resource']!r} is no placeholder of the path")
     if options["idempotent"] and (method != "POST" or auth is Auth.ANONYMOUS):
         raise DeclarationError(f"{where}: Idempotency-Key is for POST by a known caller")
+    if (options["rate"] or "read") not in RATE_CLASSES:
+        raise DeclarationError(f"{where}: there is no rate class {options['rate']!r}")
     if not inspect.getdoc(handler):
         raise DeclarationError(f"{where}: the docstring is the route's text in the API document")
     summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
@@ -191,6 +194,8 @@ def _usual_rate(method: str, auth: Auth) -> str:
         return "agent"
     if auth is Auth.ANONYMOUS:
         return "open"
+    if auth is Auth.ADMIN:
+        return "admin"
     return "read" if method in SAFE_METHODS else "write"
 
 
