@@ -91,15 +91,15 @@ class ApiKeys:
         await self._directory.create(ApiKeyIndex(id=_index_id(key.hash), org_id=org, key_id=key_id))
         return Made(await self._store.create(org, key), text)
 
-    async def list(self, org: OrgId, *, limit: int, cursor: str | None) -> Slice[ApiKey]:
+    async def page(self, org: OrgId, *, limit: int, cursor: str | None) -> Slice[ApiKey]:
         """The organization's keys, newest first."""
-        return await self._store.list(org, ApiKey, limit=limit, cursor=cursor)
+        return await self._store.page(org, ApiKey, limit=limit, cursor=cursor)
 
     async def uses(self, org: OrgId, keys: list[ApiKey]) -> dict[str, ApiKeyUse]:
         """When these keys were last used, by key id."""
         if not keys:
             return {}
-        found = await self._store.list(
+        found = await self._store.page(
             org, ApiKeyUse, where=[Where("key_id", "in", [key.id for key in keys])], limit=len(keys)
         )
         return {str(use.key_id): use for use in found.items}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import jwt
+
 from shared.identity import assertions
 from shared.identity.access_tokens import AccessToken
 from shared.identity.assertions import Assertion, AssertionRefused
@@ -114,9 +116,7 @@ class TokenExchange:
         """
         try:
             unverified = assertions.read(logout_token, self._trust)
-            key = await self._key_sets.find(unverified.issuer, unverified.key_id)
-            if key is None:
-                raise AssertionRefused("key", "signed by a key that the issuer does not publish")
+            key = await self._key(unverified)
             issuer, session = assertions.check_logout(unverified, key, self._audience, self._clock.now())
         except AssertionRefused as refusal:
             raise OAuthError("invalid_request", refusal.reason) from refusal
@@ -126,9 +126,7 @@ class TokenExchange:
         unverified = assertions.read(subject, self._trust)
         if not self._trust.allows_origin(unverified.issuer, origin):
             raise AssertionRefused("origin", f"pages of {origin} do not speak for {unverified.issuer.issuer}")
-        key = await self._key_sets.find(unverified.issuer, unverified.key_id)
-        if key is None:
-            raise AssertionRefused("key", "signed by a key that the issuer does not publish")
+        key = await self._key(unverified)
         assertion = assertions.check(unverified, key, self._audience, client, self._clock.now())
         if await self._sessions.ended(session_id(assertion.issuer, assertion.session)):
             raise AssertionRefused("session_ended", "the sign-in session has ended")
@@ -140,6 +138,12 @@ class TokenExchange:
             )
             raise AssertionRefused("replay", "the token was used before; ask your site for a new one")
         return assertion
+
+    async def _key(self, unverified: assertions.Unverified) -> jwt.PyJWK:
+        key = await self._key_sets.find(unverified.issuer, unverified.key_id)
+        if key is None:
+            raise AssertionRefused("key", "signed by a key that the issuer does not publish")
+        return key
 
     async def _organization(self, user: User, wanted: OrgId | None) -> OrgId | None:
         """The organization the token will be for: the wanted one, or the last used, or any, or none (onboarding)."""

@@ -1,0 +1,73 @@
+"""What an entry of the audit trail says."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.platform.clock import Timestamp
+from shared.store.documents import Document
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Actor(BaseModel):
+    """Who did it and from where. `kind` is user, api_key, agent, admin or system."""
+
+    model_config = ConfigDict(frozen=True)
+    kind: str
+    id: str
+    client: str = ""
+    address: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+
+
+class Target(BaseModel):
+    """What it was done to."""
+
+    model_config = ConfigDict(frozen=True)
+    kind: str
+    id: str
+    name: str | None = None
+
+
+class Entry(BaseModel):
+    """The content of an entry, wherever it lies."""
+
+    model_config = ConfigDict(frozen=True)
+    at: Timestamp
+    action: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=80)
+    outcome: Outcome
+    actor: Actor
+    target: Target
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+class AuditEvent(Document):
+    """One entry of the trail, in the partition of its organization and month (`2026-01`)."""
+
+    container: ClassVar[str] = "activity"
+    type: Literal["audit_event"] = "audit_event"
+    month: str = Field(pattern=r"^\d{4}-\d{2}$")
+    entry: Entry
+
+
+class AuditPending(Document):
+    """An entry on its way: written in one batch with the change that it tells of, then moved to the trail."""
+
+    type: Literal["audit_pending"] = "audit_pending"
+    entry: Entry
+
+
+SYSTEM = Actor(kind="system", id="system")

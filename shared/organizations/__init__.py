@@ -1,0 +1,1 @@
+"""The tenant: organizations, who belongs to them, and with which rights."""
