@@ -122,7 +122,7 @@ class ProcessDriver:
         while self._running:
             busy = False
             for server in tuple(self._running.values()):
-                busy |= server.tail.read() or server.console.listened
+                busy |= server.tail.read() or server.console.listened or server.young
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_READ_BUSY if busy else _READ_CALM):
@@ -184,6 +184,11 @@ class ProcessServer:
     def console(self) -> Console:
         """See `Running.console`."""
         return self.tail.console
+
+    @property
+    def young(self) -> bool:
+        """Whether it has just been started: then its first lines are waited for."""
+        return time.time() - self.handle.started_at < 10
 
     @property
     def pid(self) -> int | None:
