@@ -1,0 +1,1 @@
+"""Servers on this node: installing, configuring, starting, watching, and what is told about them."""

@@ -1,0 +1,144 @@
+"""Installing a server: run the steps once for all servers that have the same, then lay the result out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent.servers.errors import StepFailed
+from agent.servers.steps import Work, describe, perform
+from agent.servers.store import ContentStore, Image, Owner
+from agent.servers.tools import TAIL_LINES
+from shared.messaging.codec import to_wire
+from shared.messaging.server_install import Install
+
+INSTALLED: Final = "installed.json"  # beside the server's folder: what was laid out, and when
+Progress = Callable[[int, str], None]  # percent, and what is being done
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an install did. `reused` says that the node had it already."""
+
+    key: str
+    generation: int
+    reused: bool
+    mib: float
+
+
+class Installer:
+    """Installs servers under `folder`; one run for equal steps at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._work, self._cache = folder / "work", folder / "cache"
+        shutil.rmtree(self._work, ignore_errors=True)  # what a killed agent left half done
+        self._work.mkdir(parents=True)
+        self._cache.mkdir(exist_ok=True)
+        self.store = ContentStore(folder / "store")
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def install(
+        self, install: Install, home: Path, owner: Owner | None, progress: Progress, output: deque[str] | None = None
+    ) -> Installed:
+        """Bring the files of `install` into `home/files`; what the game made of its own there stays.
+
+        Args:
+            install: the steps and what may be written.
+            home: the server's own place; `files` is the game's folder, our record stands beside it.
+            owner: the user and group that the game runs as.
+            progress: told of percent and what is being done.
+            output: gets the last lines of what ran.
+
+        Raises:
+            StepFailed: a step failed; what was installed before is untouched.
+        """
+        key = image_key(install)
+        async with self._locks[key]:
+            image = None if install.fresh else await asyncio.to_thread(self.store.find, key)
+            reused = image is not None
+            if image is None:
+                image = await self._build(
+                    install, key, progress, deque(maxlen=TAIL_LINES) if output is None else output
+                )
+        progress(95, "lay out the files")
+        await asyncio.to_thread(self._lay, image, install, home, owner)
+        return Installed(key, install.generation, reused, image.size / 2**20)
+
+    async def _build(self, install: Install, key: str, progress: Progress, output: deque[str]) -> Image:
+        staging = self._work / key
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            for index, step in enumerate(install.steps):
+                share, what = 90 / len(install.steps), describe(step)
+
+                def tell(percent: int, index: int = index, what: str = what, share: float = share) -> None:
+                    progress(int((index + percent / 100) * share), what)
+
+                tell(0)
+                await perform(step, Work(staging, self._cache, install.step_seconds, output.append, tell))
+            progress(90, "check and keep the files")
+            return await asyncio.to_thread(self.store.ingest, staging, key)
+        except StepFailed as error:
+            if not error.output:
+                error.output = tuple(output)
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _lay(self, image: Image, install: Install, home: Path, owner: Owner | None) -> None:
+        files, record = home / "files", home / INSTALLED
+        files.mkdir(parents=True, exist_ok=True)
+        before = _read_record(record)
+        keep = frozenset(path for path in before if _changed(files / path, before[path]))
+        for path in before.keys() - {entry.path for entry in image.files} - keep:
+            (files / path).unlink(missing_ok=True)
+        self.store.lay(image, files, install.writable, owner, keep)
+        laid = {entry.path: _mark(files / entry.path) for entry in image.files if entry.path not in keep}
+        laid |= {path: before[path] for path in keep}
+        temporary = record.with_suffix(".new")
+        temporary.write_text(json.dumps({"key": image.key, "generation": install.generation, "files": laid}))
+        temporary.rename(record)
+
+
+def image_key(install: Install) -> str:
+    """The name of what these steps make: equal steps have equal names."""
+    steps = json.dumps(to_wire(install.steps), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(steps.encode()).hexdigest()[:40]
+
+
+def installed_generation(home: Path) -> int:
+    """Which generation is laid out in a server's place; 0 for none."""
+    try:
+        return int(json.loads((home / INSTALLED).read_bytes())["generation"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return 0
+
+
+def _read_record(record: Path) -> dict[str, list[int]]:
+    try:
+        found = json.loads(record.read_bytes())["files"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _mark(path: Path) -> list[int]:
+    """Size and time: what a file has until somebody writes to it."""
+    found = path.lstat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _changed(path: Path, mark: list[int]) -> bool:
+    """Whether the game (or a member) has written to an installed file since."""
+    try:
+        return _mark(path) != list(mark)
+    except FileNotFoundError:
+        return False
