@@ -1,0 +1,1 @@
+"""The engine proper: history, inbox, timers, episodes, activities, entities. It knows no function protocol."""
