@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from local.common.folder import DataFolder
 from local.common.sockets import listen
+from local.functions_host.broker.bindings import ServiceBusBindings, uses_service_bus
 from local.functions_host.durable import DurableFunctions
 from local.functions_host.hostjson import HostJson, load_host_json
 from local.functions_host.http import HttpFront
@@ -61,7 +62,8 @@ class Host:
             self.meter.register(function.name, group_of(function))
         self.keys = load_keys(self._folder.path, [function.name for function in self.functions])
         self._invoker = Invoker(options.app, options.threads, self.host_json.timeout, self.meter)
-        self._outputs: Outputs = NoOutputs()
+        self._bus = self._open_bus()
+        self._outputs: Outputs = self._bus if self._bus is not None else NoOutputs()
         self._store = TimerStore(self._folder.path, options.synchronous)
         self._timers = TimerService(
             self.functions, invoker=self._invoker, outputs=self._outputs, store=self._store, log=log
@@ -86,12 +88,16 @@ class Host:
             self._invoker.client_binding = lambda: binding
             await self.engine.start()
         self._timers.start()
+        if self._bus is not None:
+            self._bus.start()
         for line in start_table(self):
             self.log.host(line)
 
     async def stop(self) -> None:
         """Take no more work, let requests in flight finish, and close the data."""
         await self._timers.stop()
+        if self._bus is not None:
+            await self._bus.stop()
         await self._server.stop()
         if self.engine is not None:
             await self.engine.stop()
@@ -105,8 +111,9 @@ class Host:
         self.log.flush()
 
     def health(self) -> dict[str, float]:
-        """Seconds since each loop of the engine last finished a turn."""
-        return dict(self.engine.health()) if self.engine is not None else {}
+        """Seconds since each loop last finished a turn: the engine's, and each queue's."""
+        engine = self.engine.health() if self.engine is not None else {}
+        return {**engine, **(self._bus.health() if self._bus is not None else {})}
 
     def run_by_hand(self, name: str, text: str) -> bool:  # noqa: ARG002 - the input is for functions with one
         """Start a function outside of its trigger; False if there is none that can be started so."""
@@ -142,6 +149,20 @@ class Host:
             front.mount("runtime", management.runtime)
             front.mount(self.engine.loopback_path.split("/")[1], management.loopback)
         return front
+
+    def _open_bus(self) -> ServiceBusBindings | None:
+        """Queue triggers and outputs, if the app has any; the SDK's import is spared otherwise."""
+        if not uses_service_bus(self.functions):
+            return None
+        from local.functions_host.broker.servicebus import ServiceBusBroker
+
+        return ServiceBusBindings(
+            self.functions,
+            self.host_json.service_bus,
+            invoker=self._invoker,
+            log=self.log,
+            open_broker=ServiceBusBroker,
+        )
 
     def _open_engine(self) -> DurableEngine | None:
         """The durable engine, if the app has any use for it; its import is spared otherwise."""

@@ -24,6 +24,7 @@ _COLOURS = {
     "host": "\x1b[1m",
 }
 _RED, _GREEN, _YELLOW, _DIM, _RESET = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+_WHAT_WIDTH = 44  # of the column that says what was called: a method and a path, a queue and a message
 _FLUSH_SECONDS = 0.02  # lines of this span share one write; short enough that a person sees no lag
 
 
@@ -66,13 +67,14 @@ class LiveLog:
             outcome = self._paint(_GREEN, note or "ok")
         else:
             outcome = self._paint(_RED, f"{note} failed".strip()) + f"  {error}"
-        self._write(kind, f"{what:<34} {function:<24} {seconds * 1000:8.1f} ms  {outcome}")
+        shown = what if len(what) <= _WHAT_WIDTH else f"{what[: _WHAT_WIDTH - 1]}…"
+        self._write(kind, f"{shown:<{_WHAT_WIDTH}} {function:<24} {seconds * 1000:8.1f} ms  {outcome}")
 
     def record(self, record: logging.LogRecord, function: str, text: str) -> None:
         """One record that the app logged."""
         level = record.levelname
         colour = _RED if record.levelno >= logging.ERROR else _YELLOW if record.levelno >= logging.WARNING else _DIM
-        self._write("log", f"{function or record.name:<34} {self._paint(colour, level.lower())}  {text}")
+        self._write("log", f"{function or record.name:<{_WHAT_WIDTH}} {self._paint(colour, level.lower())}  {text}")
 
     def flush(self) -> None:
         """Write what is waiting."""
