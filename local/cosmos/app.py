@@ -1,0 +1,171 @@
+"""The ASGI application: routing, authentication, headers, errors."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from local.cosmos import feeds, items, resources
+from local.cosmos.engine import Engine
+from local.cosmos.errors import CosmosError, not_found
+from local.cosmos.http import Request, Response
+from local.cosmos.shape import MAX_ITEM_BYTES
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Handler = Callable[[Engine, Request], Awaitable[Response]]
+
+MAX_BODY_BYTES = MAX_ITEM_BYTES + 64 * 1024  # an item at its limit, and the envelope of a batch around it
+log = logging.getLogger("cosmos")
+
+
+async def _post_items(engine: Engine, request: Request) -> Response:
+    """One address for create, upsert, query and batch: headers tell them apart."""
+    if request.flag("x-ms-cosmos-is-batch-request"):
+        return await items.run_batch(engine, request)
+    if request.flag("x-ms-documentdb-isquery") or request.headers.get("content-type", "").startswith(
+        "application/query+json"
+    ):
+        return await feeds.query_items(engine, request)
+    return await items.create_item(engine, request)
+
+
+async def _get_items(engine: Engine, request: Request) -> Response:
+    return await feeds.read_all(engine, request)
+
+
+# Path shapes: fixed words, with `*` for a name. Method -> handler.
+ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
+    (): {"GET": resources.read_account},
+    ("dbs",): {"GET": resources.list_databases, "POST": resources.create_database},
+    ("dbs", "*"): {"GET": resources.read_database, "DELETE": resources.delete_database},
+    ("dbs", "*", "colls"): {"GET": resources.list_containers, "POST": resources.create_container},
+    ("dbs", "*", "colls", "*"): {
+        "GET": resources.read_container,
+        "PUT": resources.replace_container,
+        "DELETE": resources.delete_container,
+    },
+    ("dbs", "*", "colls", "*", "pkranges"): {"GET": resources.list_ranges},
+    ("dbs", "*", "colls", "*", "docs"): {"GET": _get_items, "POST": _post_items},
+    ("dbs", "*", "colls", "*", "docs", "*"): {
+        "GET": items.read_item,
+        "PUT": items.replace_item,
+        "DELETE": items.delete_item,
+        "PATCH": items.patch_item,
+    },
+}
+
+
+def signed_resource(segments: tuple[str, ...]) -> tuple[str, str]:
+    """The resource type and link that a request's signature covers."""
+    if not segments:
+        return "", ""
+    if segments[0] == "offers":
+        return "offers", segments[1].lower() if len(segments) > 1 else ""
+    if segments[-2:] == ("operations", "partitionkeydelete"):
+        return "colls", "/".join(segments[:-2])
+    if len(segments) % 2:
+        return segments[-1], "/".join(segments[:-1])
+    return segments[-2], "/".join(segments)
+
+
+def match(segments: tuple[str, ...]) -> dict[str, Handler]:
+    """The handlers of a path.
+
+    Raises:
+        CosmosError: 404.
+    """
+    shape = tuple("*" if number % 2 else word for number, word in enumerate(segments))
+    found = ROUTES.get(segments) or ROUTES.get(shape)
+    if found is None:
+        raise not_found(f"There is no resource at /{'/'.join(segments)}.")
+    return found
+
+
+class App:
+    """One account as an ASGI application."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = self._request(scope)
+        try:
+            request.body = await _body(receive)
+            response = await self._serve(request)
+        except CosmosError as error:
+            headers = {"x-ms-substatus": str(error.substatus), **error.headers}
+            response = Response(error.status, error.body(), headers, error.charge)
+        except Exception:
+            log.exception("%s %s failed", request.method, scope["path"])
+            response = Response(500, CosmosError(500, "The endpoint failed; its log says why.").body())
+        await self._send(send, request, response)
+
+    async def _serve(self, request: Request) -> Response:
+        handlers = match(request.segments)
+        kind, link = signed_resource(request.segments)
+        headers = request.headers
+        self.engine.key.check(
+            headers.get("authorization", ""), request.method, kind, link, headers.get("x-ms-date", ""), request.now
+        )
+        handler = handlers.get(request.method)
+        if handler is None:
+            raise CosmosError(405, f"{request.method} is not defined for /{'/'.join(request.segments)}.")
+        return await handler(self.engine, request)
+
+    def _request(self, scope: Scope) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        raw = scope["raw_path"].split(b"?", 1)[0].decode("latin-1")
+        return Request(
+            method=scope["method"],
+            segments=tuple(unquote(word) for word in raw.split("/") if word),
+            headers=headers,
+            body=b"",
+            origin=f"{scope['scheme']}://{headers.get('host', '')}",
+            now=self.engine.clock(),
+        )
+
+    async def _send(self, send: Send, request: Request, response: Response) -> None:
+        headers = {
+            "content-type": response.content_type,
+            "x-ms-request-charge": f"{response.charge:g}",
+            "x-ms-activity-id": request.headers.get("x-ms-activity-id") or str(uuid.uuid4()),
+            "x-ms-version": "2020-07-15",
+            **response.headers,
+        }
+        body = response.body or b""
+        if response.body is None:
+            del headers["content-type"]
+        if response.status not in (204, 304):
+            headers["content-length"] = str(len(body))
+        raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    if not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        return _bounded(body)
+    parts = [message.get("body", b"")]
+    size = len(parts[0])
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY_BYTES:
+            raise CosmosError(413, f"The request is over {MAX_BODY_BYTES} bytes.")
+    return b"".join(parts)
+
+
+def _bounded(body: bytes) -> bytes:
+    if len(body) > MAX_BODY_BYTES:
+        raise CosmosError(413, f"The request is over {MAX_BODY_BYTES} bytes.")
+    return body

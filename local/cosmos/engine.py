@@ -1,0 +1,62 @@
+"""What the handlers share: storage, key, options, meter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from local.cosmos.auth import MasterKey
+from local.cosmos.continuation import TokenSigner
+from local.cosmos.meter import Meter
+from local.cosmos.model import Container
+from local.cosmos.storage import Storage
+
+MAX_RANGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Switches of the endpoint."""
+
+    ranges: int = 1  # physical partitions that are pretended, 1 to MAX_RANGES
+    strict: bool = False  # cross-partition queries are answered with a query plan, as the service does
+    deny_cross_partition: bool = False  # a query or feed without a partition key gets 403: finds tenant leaks
+    push_down: bool = True
+    faults: bool = False
+    budget: float | None = None  # request units a second and container
+
+
+@dataclass(slots=True)
+class Engine:
+    """One account."""
+
+    storage: Storage
+    key: MasterKey
+    tokens: TokenSigner
+    options: Options = field(default_factory=Options)
+    clock: Callable[[], float] = time.time
+    meter: Meter = field(init=False)
+    threads: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.clock())
+        self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="query")
+
+    def range_bounds(self) -> list[tuple[str, str]]:
+        """The hash ring cut into the pretended physical partitions."""
+        count = self.options.ranges
+        # Effective keys start with two zero bits, so the used ring is 00..3F.
+        cuts = [f"{0x40 * number // count:02X}" for number in range(1, count)]
+        return list(zip(["", *cuts], [*cuts, "FF"], strict=True))
+
+    @staticmethod
+    def session_token(container: Container) -> str:
+        """How far the container's log has come."""
+        return f"0:-1#{container.lsn}"
+
+    def close(self) -> None:
+        """Finish."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
+        self.storage.close()

@@ -1,0 +1,164 @@
+"""HTTP for queries and for reading all items."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+from typing import Any
+
+import orjson
+
+from local.cosmos import charges, shape
+from local.cosmos.charges import Operation
+from local.cosmos.documents import LIVE
+from local.cosmos.engine import Engine
+from local.cosmos.errors import CosmosError, bad_request
+from local.cosmos.http import Request, Response
+from local.cosmos.items import KEY_HEADER, item_headers
+from local.cosmos.model import Container
+from local.cosmos.partition import PartitionKey, parse_header, prefix_range
+from local.cosmos.query.execution import Page, Target, TooLongInline, run_page
+from local.cosmos.query.plan import Plan, make_plan, parameters_of
+
+DEFAULT_PAGE, MAX_PAGE = 100, 1000
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+INLINE_DOCUMENTS = 300  # about 2 ms of evaluation; beyond that a query goes to a thread
+INLINE_STEPS = 60_000  # SQLite instructions, about 2 ms
+ALL_ITEMS = "SELECT * FROM c"
+RANGE_HEADER = "x-ms-documentdb-partitionkeyrangeid"
+_SCOPED = {KEY_HEADER, RANGE_HEADER, "x-ms-start-epk"}
+
+
+async def read_all(engine: Engine, request: Request) -> Response:
+    """`GET .../docs`: every item of a container or partition."""
+    container = engine.storage.container(request.segments[1], request.segments[3])
+    return await _answer(engine, request, container, ALL_ITEMS, {}, Operation.FEED)
+
+
+async def query_items(engine: Engine, request: Request) -> Response:
+    """`POST .../docs` with a query."""
+    container = engine.storage.container(request.segments[1], request.segments[3])
+    body = shape.parse(request.body)
+    text = body.get("query")
+    if not isinstance(text, str):
+        raise bad_request("The body of a query needs a string 'query'.")
+    if not _SCOPED & request.headers.keys() and not request.flag("x-ms-documentdb-query-enablecrosspartition"):
+        raise bad_request(
+            "Cross partition query is required but disabled. Please set x-ms-documentdb-query-enablecrosspartition to "
+            "true, specify x-ms-documentdb-partitionkey, or revise your query to avoid this exception."
+        )
+    return await _answer(engine, request, container, text, parameters_of(body), Operation.QUERY)
+
+
+async def _answer(
+    engine: Engine,
+    request: Request,
+    container: Container,
+    text: str,
+    parameters: dict[str, Any],
+    operation: Operation,
+) -> Response:
+    target = scope_of(engine, request, container)
+    plan = make_plan(text, parameters, push_down=engine.options.push_down and not container.scan_only)
+    size = page_size(request)
+    binding = orjson.dumps([container.rid, target.where, target.binds[1:], text, parameters], default=repr)
+    token = request.headers.get("x-ms-continuation")
+    state = engine.tokens.read(binding, token) if token else None
+    page = await _run(engine, plan, target, parameters, size, state)
+    body = b'{"_rid":"%s","Documents":[%s],"_count":%d}' % (
+        container.resource_id.encode(),
+        b",".join(page.rows),
+        len(page.rows),
+    )
+    headers = item_headers(engine, container)
+    headers["x-ms-item-count"] = str(len(page.rows))
+    if page.state is not None:
+        headers["x-ms-continuation"] = engine.tokens.make(binding, page.state)
+    charge = charges.query(page.loaded, page.loaded_bytes, len(body))
+    return Response(200, body, headers, charge, operation)
+
+
+def page_size(request: Request) -> int:
+    """`x-ms-max-item-count`; -1 leaves it to the server."""
+    size = request.number("x-ms-max-item-count", DEFAULT_PAGE)
+    if size == -1:
+        return DEFAULT_PAGE
+    if size < 1:
+        raise bad_request(f"x-ms-max-item-count is {size}; it must be -1 or at least 1.")
+    return min(size, MAX_PAGE)
+
+
+def scope_of(engine: Engine, request: Request, container: Container) -> Target:
+    """Which documents the request may see: a partition, a part of the hash ring, or all.
+
+    Raises:
+        CosmosError: 400 for a malformed header, 403 when the whole container is meant and that is switched off.
+    """
+    clauses, binds = [LIVE], [request.second]
+    header = request.headers.get(KEY_HEADER)
+    if header is not None:
+        values = parse_header(header)
+        if container.key.hierarchical and 0 < len(values) < len(container.key.paths):
+            start, end = prefix_range(values)
+            return Target(container.table, f"{LIVE} AND epk>=? AND epk<?", (request.second, start, end))
+        return partition_target(container, container.key.of_header(header), request.second)
+    start_epk, end_epk = request.headers.get("x-ms-start-epk"), request.headers.get("x-ms-end-epk")
+    low, high = _range(engine, request)
+    if start_epk is None and engine.options.deny_cross_partition:
+        raise CosmosError(
+            403,
+            "Cross-partition queries are switched off here (--deny-cross-partition): "
+            "this request names no partition key, so it would see every tenant's items.",
+        )
+    low, high = max(low, start_epk or ""), min(high, end_epk or "FF")
+    if low:
+        clauses.append("epk>=?")
+        binds.append(low)  # type: ignore[arg-type]
+    if high != "FF":
+        clauses.append("epk<?")
+        binds.append(high)  # type: ignore[arg-type]
+    return Target(container.table, " AND ".join(clauses), tuple(binds))
+
+
+def partition_target(container: Container, key: PartitionKey, now: int) -> Target:
+    """One logical partition. The ring place is indexed; the key itself decides."""
+    return Target(container.table, f"{LIVE} AND epk=? AND +pk=?", (now, key.epk, key.text))
+
+
+def _range(engine: Engine, request: Request) -> tuple[str, str]:
+    number = request.headers.get(RANGE_HEADER)
+    if number is None:
+        return "", "FF"
+    bounds = engine.range_bounds()
+    if not number.isdecimal() or int(number) >= len(bounds):
+        raise CosmosError(410, f"The partition key range {number!r} does not exist.", substatus=1002)
+    return bounds[int(number)]
+
+
+async def _run(
+    engine: Engine, plan: Plan, target: Target, parameters: dict[str, Any], size: int, state: dict[str, Any] | None
+) -> Page:
+    """On the event loop if the query is short, else again in a thread with a connection of its own."""
+    work = partial(run_page, plan=plan, target=target, parameters=parameters, size=size, state=state)
+    reader = engine.storage.reader
+    reader.set_progress_handler(_stop, INLINE_STEPS)
+    try:
+        return work(reader, budget=INLINE_DOCUMENTS)
+    except TooLongInline:
+        pass
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+    finally:
+        reader.set_progress_handler(None, 0)
+
+    def in_thread() -> Page:
+        with engine.storage.thread_reader() as connection:
+            return work(connection)
+
+    return await asyncio.get_running_loop().run_in_executor(engine.threads, in_thread)
+
+
+def _stop() -> int:
+    return 1

@@ -1,0 +1,56 @@
+"""A request as the handlers see it, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from local.cosmos.charges import METADATA, Operation
+from local.cosmos.errors import bad_request
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request, its path percent-decoded and split."""
+
+    method: str
+    segments: tuple[str, ...]
+    headers: Mapping[str, str]  # lower-case names
+    body: bytes
+    origin: str  # scheme and Host header: what the client calls this endpoint
+    now: float
+
+    @property
+    def second(self) -> int:
+        """The time in whole seconds, as `_ts` counts."""
+        return int(self.now)
+
+    def flag(self, name: str) -> bool:
+        """A header that is true, in any case: the SDK writes `True`."""
+        return self.headers.get(name, "").lower() == "true"
+
+    def number(self, name: str, default: int) -> int:
+        """A header that is a whole number.
+
+        Raises:
+            CosmosError: 400, it is none.
+        """
+        text = self.headers.get(name)
+        if text is None:
+            return default
+        try:
+            return int(text)
+        except ValueError:
+            raise bad_request(f"The header {name} must be a whole number, not {text!r}.") from None
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer: JSON, or nothing."""
+
+    status: int
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    charge: float = METADATA
+    operation: Operation = Operation.METADATA
+    content_type: str = "application/json"

@@ -1,0 +1,1 @@
+"""Cosmos SQL: grammar, syntax tree, evaluator, push-down into SQLite, plans."""
