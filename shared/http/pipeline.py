@@ -23,10 +23,11 @@ from shared.http.request import Request
 from shared.http.route import Route
 from shared.platform import telemetry, tracing
 from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind, Unauthenticated
-from shared.store.charge import Charge, measured
+from shared.store.charge import measured
 
 if TYPE_CHECKING:
     from shared.composition import Services
+    from shared.http.fallback import Fallback
     from shared.http.ports import Backing
 
 _REQUEST_ID: Final = re.compile(r"^[\w.:-]{8,64}$", re.ASCII)
@@ -58,6 +59,25 @@ class Pipeline:
 
         return trigger
 
+    def fallback_trigger(self, fallback: Fallback) -> Callable[..., Any]:
+        """The function that the platform calls for what no route takes."""
+
+        async def trigger(req: func.HttpRequest) -> func.HttpResponse:
+            backing = self.backing()
+            request = _request(req.method, req)
+            extra: dict[str, str] = {}
+            try:
+                if request.path == "/" and request.method == "GET":
+                    return self._response(request, Reply(status=302, location="/docs"), 302, extra)
+                await backing.rate_limiter.count("open", NOBODY, request, extra)
+                return self._response(request, fallback.answer(request, backing.settings.cors_origins), 204, extra)
+            except Fault as fault:
+                if "allow" in fault.figures:
+                    extra["Allow"] = str(fault.figures["allow"])
+                return self._response(request, _refusal(fault, request, extra), 404, extra)
+
+        return trigger
+
     def backing(self) -> Backing:
         """The services behind, asked for at the first request: nothing is read or connected at import."""
         if self._backing is None:
@@ -70,7 +90,7 @@ class Pipeline:
     async def serve(self, route: Route, raw: func.HttpRequest, client: str | None) -> func.HttpResponse:
         """Answer one request."""
         backing = self.backing()
-        request = _request(route, raw)
+        request = _request(route.method, raw)
         extra: dict[str, str] = {}
         token = tracing.current.set(request.trace)
         try:
@@ -83,7 +103,9 @@ class Pipeline:
             reply = _refusal(Internal(str(error)), request, extra)
         finally:
             tracing.current.reset(token)
-        return self._response(route, request, reply, extra, charge)
+        if charge.calls and backing.settings.development:
+            extra["X-Request-Charge"] = f"{charge.units:.2f}"
+        return self._response(request, reply, route.status, extra)
 
     async def _answer(
         self, route: Route, backing: Backing, request: Request, client: str | None, extra: dict[str, str]
@@ -123,32 +145,28 @@ class Pipeline:
             return result
         return Reply(result, status=204 if result is None else route.status)
 
-    def _response(
-        self, route: Route, request: Request, reply: Reply, extra: dict[str, str], charge: Charge
-    ) -> func.HttpResponse:
+    def _response(self, request: Request, reply: Reply, usual: int, extra: dict[str, str]) -> func.HttpResponse:
         out = {**self._standing, **extra, "X-Request-Id": request.id}
         origin = request.headers.get("origin")
         if origin is not None:
             out |= self._cors.get(origin, {"Vary": "Origin"})
-        if charge.calls and self.backing().settings.development:
-            out["X-Request-Charge"] = f"{charge.units:.2f}"
         if reply.location:
             out["Location"] = reply.location
-        status = reply.status or (204 if reply.body is None else route.status)
+        status = reply.status or (204 if reply.body is None else usual)
         if reply.etag:
             out["ETag"] = reply.etag
-            if route.method == "GET" and request.headers.get("if-none-match") == reply.etag:
+            if request.method == "GET" and request.headers.get("if-none-match") == reply.etag:
                 return func.HttpResponse(b"", status_code=304, headers=out)
         out.update(reply.headers)
         return func.HttpResponse(encode(reply.body), status_code=status, headers=out, mimetype=reply.content_type)
 
 
-def _request(route: Route, raw: func.HttpRequest) -> Request:
+def _request(method: str, raw: func.HttpRequest) -> Request:
     sent = raw.headers
     given = sent.get("x-request-id", "")
     trace = tracing.begin(sent.get("traceparent"))
     return Request(
-        method=route.method,
+        method=method,
         path=_path_of(raw.url),
         headers=sent,
         query=raw.params,

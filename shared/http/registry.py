@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import azure.functions as func
 
+from shared.http.fallback import Fallback
 from shared.http.pipeline import Pipeline
 from shared.http.principal import Auth
 from shared.http.route import DeclarationError, Handler, Route, declare
@@ -110,6 +111,13 @@ class Routes:
             return handler
 
         return decorator
+
+    def fallback(self, declared: Callable[[], Sequence[Route]]) -> None:
+        """Answer whatever no route takes: preflights (CORS), unknown paths (404), other methods (405)."""
+        trigger = self._pipeline.fallback_trigger(Fallback(declared))
+        everything = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+        decorated = self.blueprint.route(route="{*path}", methods=everything)(trigger)
+        self.blueprint.function_name("fallback")(decorated)
 
     def _register(self, route: Route) -> None:
         level = func.AuthLevel.ADMIN if route.auth is Auth.ADMIN else func.AuthLevel.ANONYMOUS
