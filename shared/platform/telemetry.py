@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, Tracer
 
 from shared.platform import tracing
 from shared.platform.redaction import redact, redact_mapping
@@ -43,7 +43,9 @@ def histogram(name: str, unit: str = "s") -> Histogram:
 
 
 @contextmanager
-def span(name: str, attributes: Mapping[str, Any] | None = None, *, server: bool = False) -> Iterator[Span]:
+def span(
+    name: str, attributes: Mapping[str, Any] | None = None, *, server: bool = False, tracer: Tracer | None = None
+) -> Iterator[Span]:
     """A span under the present trace context, which inside the block is the span's own."""
     here = tracing.current.get()
     parent = None
@@ -52,7 +54,7 @@ def span(name: str, attributes: Mapping[str, Any] | None = None, *, server: bool
         remote = SpanContext(int(here.trace_id, 16), int(here.span_id, 16), is_remote=True, trace_flags=flags)
         parent = trace.set_span_in_context(NonRecordingSpan(remote))
     kind = SpanKind.SERVER if server else SpanKind.INTERNAL
-    tracer = trace.get_tracer(SERVICE_NAME)
+    tracer = tracer or trace.get_tracer(SERVICE_NAME)
     with tracer.start_as_current_span(name, parent, kind=kind, attributes=redact_mapping(attributes or {})) as active:
         own = active.get_span_context()
         token = None

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from shared.platform.settings import Settings, SettingsError, load_settings
+
+GOOD = {"cosmos_endpoint": "http://localhost:8081", "cosmos_key": "c2VjcmV0LWtleQ=="}
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COSMOS_ENDPOINT", "COSMOS_KEY", "COSMOS_DATABASE", "ServiceBusConnection", "MERIDIAN_ENVIRONMENT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_missing_and_bad_name_stands_in_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERIDIAN_ENVIRONMENT", "staging")
+    monkeypatch.setenv("MERIDIAN_BODY_LIMIT_BYTES", "many")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    for name in ("COSMOS_ENDPOINT is missing", "MERIDIAN_ENVIRONMENT: ", "MERIDIAN_BODY_LIMIT_BYTES: "):
+        assert name in text
+    assert "\n" not in text
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSMOS_ENDPOINT", "http://localhost:8081/")
+    monkeypatch.setenv("COSMOS_KEY", "a2V5")
+    monkeypatch.setenv("MERIDIAN_CORS_ORIGINS", "https://a.example, https://b.example/")
+    settings = load_settings()
+    assert settings.cosmos_endpoint == "http://localhost:8081"
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+
+
+def test_a_secret_shows_nowhere() -> None:
+    settings = load_settings({**GOOD, "cursor_key": "cursor-secret"})
+    for text in (repr(settings), str(settings), str(settings.model_dump())):
+        assert "c2VjcmV0" not in text
+        assert "cursor-secret" not in text
+
+
+def test_a_bad_secret_is_not_repeated_in_the_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({**GOOD, "public_url": "ftp://user:pass@host"})
+    assert "pass" not in str(caught.value)
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings(GOOD)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.region = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        pytest.param({"public_url": "http://console.example"}, "MERIDIAN_PUBLIC_URL", id="plain http"),
+        pytest.param({"cors_origins": ("http://a.example",)}, "MERIDIAN_CORS_ORIGINS", id="plain-http origin"),
+        pytest.param({"cursor_key": None}, "MERIDIAN_CURSOR_KEY", id="no key for cursors"),
+    ],
+)
+def test_production_is_stricter(values: dict[str, object], named: str) -> None:
+    good = {**GOOD, "environment": "production", "public_url": "https://console.example", "cursor_key": "k"}
+    assert not load_settings(good).development
+    with pytest.raises(SettingsError, match=named):
+        load_settings({**good, **values})
+
+
+def test_only_the_settings_module_reads_the_environment() -> None:
+    import re
+    from pathlib import Path
+
+    root = Path(__file__).parents[3]
+    readers = [
+        str(path.relative_to(root))
+        for folder in ("shared", "functions", "orchestrations")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"os\.environ|os\.getenv|from os import .*(environ|getenv)", path.read_text())
+    ]
+    assert readers == []
+    assert issubclass(Settings, object)
