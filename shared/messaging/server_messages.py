@@ -148,6 +148,16 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One minute of a running server. `at` is its end, in seconds since the epoch."""
+
+    at: float
+    cpu_percent: float = 0.0
+    memory_mib: float = 0.0
+    players: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerReport:
     """Report `server.report`: how the server is, and how far the operation has come (its steps so far, whole list)."""
 
@@ -155,6 +165,7 @@ class ServerReport:
     task_id: str | None = None
     steps: tuple[StepReport, ...] = ()
     outcome: Literal["", "done", "failed", "cancelled"] = ""  # set by the last report of an operation
+    samples: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
