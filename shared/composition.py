@@ -18,9 +18,18 @@ from shared.platform.progress import Progress
 from shared.platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from shared.audit.service import Audit
     from shared.http.idempotency import Idempotency
     from shared.http.ports import Authenticator, Authorizer
     from shared.http.ratelimit import RateLimiter
+    from shared.identity.service import Identity
+    from shared.identity.users import Users
+    from shared.organizations.access import AccessReader
+    from shared.organizations.invitations import Invitations
+    from shared.organizations.members import Members
+    from shared.organizations.roles import Roles
+    from shared.organizations.service import Organizations
+    from shared.platform.secrets import Secrets
     from shared.store.client import Database
     from shared.store.scoped import Store
     from shared.store.unscoped import Directory
@@ -98,8 +107,74 @@ class Services:
 
     # --- the domains: one property each, its module imported inside ---------------------------------------------------
 
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Key Vault, or files of one machine."""
+        from shared.platform.secrets import open_secrets
+
+        return open_secrets(self.settings, self.clock)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Who did what."""
+        from shared.audit.service import Audit
+
+        return Audit(self.store, self.clock, self.ids)
+
+    @cached_property
+    def users(self) -> Users:
+        """The people that have ever signed in."""
+        from shared.identity.users import Users
+
+        return Users(self.directory, self.clock, self.ids)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Tokens, sessions, API keys, permissions."""
+        from shared.identity.service import Identity
+
+        return Identity(self)
+
+    @cached_property
+    def memberships(self) -> AccessReader:
+        """What a person may do in an organization."""
+        from shared.organizations.access import AccessReader
+
+        return AccessReader(self.store, self.clock)
+
+    @cached_property
+    def organizations(self) -> Organizations:
+        """The tenants."""
+        from shared.organizations.service import Organizations
+
+        return Organizations(self.store, self.users, self.memberships, self.audit, self.clock)
+
+    @cached_property
+    def roles(self) -> Roles:
+        """Roles of an organization's own making."""
+        from shared.organizations.roles import Roles
+
+        return Roles(self.store, self.memberships, self.audit, self.clock)
+
+    @cached_property
+    def members(self) -> Members:
+        """Who belongs to an organization."""
+        from shared.organizations.members import Members
+
+        return Members(self.store, self.users, self.memberships, self.roles, self.audit, self.clock)
+
+    @cached_property
+    def invitations(self) -> Invitations:
+        """Invitations to organizations."""
+        from shared.organizations.invitations import Invitations
+
+        parts = (self.users, self.memberships, self.roles, self.audit, self.clock)
+        return Invitations(self.store, self.directory, *parts)
+
     async def close(self) -> None:
         """Close what was opened."""
+        if "secrets" in self.__dict__:
+            await self.secrets.close()
         if "database" in self.__dict__:
             await self.database.close()
 

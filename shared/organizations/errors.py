@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from shared.platform.errors import Conflict, Forbidden, Gone, NotFound, QuotaExceeded
+from shared.platform.errors import Conflict, Fault, Forbidden, Gone, Kind, NotFound, QuotaExceeded
 
 
 class MemberNotFound(NotFound):
     """There is no such member here."""
 
     code, title = "member_not_found", "There is no such member"
+
+
+class MemberChanged(Fault):
+    """The member is not any more as the caller read them. (Not tried again, unlike a conflict about the roster.)"""
+
+    kind, code, title = Kind.PRECONDITION_FAILED, "member_changed", "The member was changed in the meantime"
 
 
 class InvitationNotFound(NotFound):
@@ -105,3 +111,9 @@ class NotDeleted(Conflict):
     """There is nothing to restore."""
 
     code, title = "organization_not_deleted", "The organization is not deleted"
+
+
+class RoleChanged(Fault):
+    """The role is not any more as the caller read it."""
+
+    kind, code, title = Kind.PRECONDITION_FAILED, "role_changed", "The role was changed in the meantime"

@@ -99,11 +99,8 @@ def with_role_changed(roster: Roster, user: UserId, before: str, after: str) -> 
 
 def with_ownership_moved(roster: Roster, old: UserId, new: UserId, new_role_before: str) -> Roster:
     """The roster after an owner has handed over: the new one owns, the old one is an admin."""
-    owners = (*(o for o in roster.owners if o not in (old, new)), new)
-    moved = {Role.OWNER.value: -1, Role.ADMIN.value: 1}
-    counted = _counted(roster, moved)
-    counted = _counted(roster.having(by_role=counted), {new_role_before: -1, Role.OWNER.value: 1})
-    return roster.having(owners=owners, by_role=counted)
+    roster = with_role_changed(roster, new, new_role_before, Role.OWNER.value)
+    return with_role_changed(roster, old, Role.OWNER.value, Role.ADMIN.value)
 
 
 def with_role(roster: Roster, role: RoleId, name: str) -> Roster:

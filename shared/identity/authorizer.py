@@ -1,0 +1,90 @@
+"""May they: the caller's rights against the permission that a route names. Refusals are audited."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from shared.audit.actors import actor_of
+from shared.audit.models import Target
+from shared.identity.access import Access, Resource, ResourceKind
+from shared.identity.authenticator import user_of
+from shared.identity.caller import Caller
+from shared.identity.errors import NotAMember, PermissionMissing
+from shared.identity.permissions import Permission
+from shared.platform.results import Denied
+
+if TYPE_CHECKING:
+    from shared.audit.service import Audit
+    from shared.composition import Services
+    from shared.http.call import Call
+    from shared.http.principal import Principal
+    from shared.identity.memberships import Memberships
+    from shared.platform.clock import Clock
+
+_KINDS: Final = {"srv": ResourceKind.SERVER, "nod": ResourceKind.NODE, "tpl": ResourceKind.TEMPLATE}
+
+
+class Authorizer:
+    """Implements `shared.http.ports.Authorizer`."""
+
+    def __init__(self, memberships: Memberships, audit: Audit, clock: Clock) -> None:
+        self._memberships, self._audit, self._clock = memberships, audit, clock
+
+    async def authorise(self, call: Call, permission: str, resource: str | None) -> None:
+        """See `Authorizer.authorise`. The refusal is written to the audit trail before it is given."""
+        try:
+            access = await self.access(call.principal)
+            decided = access.decide(Permission(permission), resource_of(resource), self._clock.now())
+        except NotAMember as refusal:
+            await self._note(call, permission, resource, refusal.reason)
+            raise
+        if isinstance(decided, Denied):
+            await self._note(call, permission, resource, decided.reason)
+            raise PermissionMissing(decided.reason, permission=permission)
+
+    async def access(self, principal: Principal) -> Access:
+        """What the caller may do in the organization of the token.
+
+        Raises:
+            NotAMember: they do not belong there (any more).
+        """
+        if principal.org is None:
+            raise NotAMember("this token is for no organization")
+        access = await self._memberships.access(principal.org, user_of(principal))
+        if principal.scopes is None:
+            return access
+        return replace(access, scopes=frozenset(Permission(scope) for scope in principal.scopes))
+
+    async def _note(self, call: Call, permission: str, resource: str | None, reason: str) -> None:
+        target = Target(kind="permission", id=permission, name=resource)
+        await self._audit.refused(call.org, actor_of(call), permission, target, reason)
+
+
+def resource_of(id: str | None) -> Resource | None:
+    """The thing that a path names, if it is of a kind that grants can be limited to.
+
+    An id that no grant could name (malformed: the route's own validation refuses it next) counts as none.
+    """
+    kind = _KINDS.get(id[:3]) if id else None
+    if id is None or kind is None:
+        return None
+    try:
+        return Resource(kind=kind, id=id)
+    except ValueError:
+        return None
+
+
+async def caller_of(call: Call) -> Caller:
+    """The caller of a route as the domains see them.
+
+    Raises:
+        NotAMember: they do not belong to the organization of the token.
+    """
+    access = await call.services.identity.authorizer.access(call.principal)
+    return Caller(actor_of(call), user_of(call.principal), access)
+
+
+def build(services: Services) -> Authorizer:
+    """For the composition root."""
+    return services.identity.authorizer

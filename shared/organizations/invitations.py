@@ -1,0 +1,318 @@
+"""Invitations by e-mail address: also for people who have no account yet.
+
+Whoever holds the link (it is in the mail) may answer, and so may whoever signs in with the invited address, once the
+site has verified it. The invitation's own ETag decides between two who answer at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from shared.audit.models import Actor, Target
+from shared.audit.service import Audit
+from shared.identity.caller import Caller
+from shared.identity.models import User
+from shared.identity.users import Users
+from shared.organizations import rules
+from shared.organizations.access import AccessReader
+from shared.organizations.errors import (
+    AlreadyMember,
+    InvitationClosed,
+    InvitationNotFound,
+    InvitationsClosed,
+    OrganizationDeleted,
+)
+from shared.organizations.models import (
+    ROSTER_ID,
+    AddressInvitations,
+    Invitation,
+    InvitationState,
+    InvitationToken,
+    Invited,
+    Member,
+    Organization,
+    Roster,
+    member_id,
+)
+from shared.organizations.roles import Roles
+from shared.organizations.service import again_on_conflict
+from shared.platform.clock import Clock
+from shared.platform.errors import AlreadyExists, NotFound
+from shared.platform.ids import InvitationId, OrgId
+from shared.store.query import Slice
+from shared.store.scoped import Store
+from shared.store.unscoped import Directory, directory_id
+
+_KEPT_SECONDS: Final = int(rules.INVITATION_LIFE.total_seconds()) + 24 * 3600
+_MAX_OF_ADDRESS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new invitation, and the secret of its link: the only time that it is to be had."""
+
+    invitation: Invitation
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An invitation as the invited person sees it."""
+
+    invitation: Invitation
+    organization: Organization
+
+
+class Invitations:
+    """Open and answered invitations."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        users: Users,
+        access: AccessReader,
+        roles: Roles,
+        audit: Audit,
+        clock: Clock,
+    ) -> None:
+        self._store, self._directory, self._users = store, directory, users
+        self._access, self._roles, self._audit, self._clock = access, roles, audit, clock
+
+    async def invite(self, org: OrgId, invitation_id: InvitationId, *, email: str, role: str, by: Caller) -> Made:
+        """Invite an address, to a role whose rights the inviting person holds.
+
+        Raises:
+            RoleNotFound, CannotPassOn, AlreadyMember, InvitationExists, MemberLimit, InvitationsClosed
+        """
+        now = self._clock.now()
+        address, secret = rules.normal_address(email), secrets.token_urlsafe(32)
+        rules.check_may_assign(by.access, await self._roles.permissions(org, role), now)
+        if await self._store.count(org, Member, filters={"email": address}):
+            raise AlreadyMember(f"a member has the address {address}")
+        invitation = Invitation(
+            id=invitation_id,
+            org_id=org,
+            email=address,
+            role=role,
+            token_hash=hashlib.sha256(secret.encode()).hexdigest(),
+            invited_by=by.user,
+            expires_at=now + rules.INVITATION_LIFE,
+            ttl=90 * 24 * 3600,
+        )
+
+        async def attempt() -> Invitation:
+            roster = await self._store.get(org, Roster, ROSTER_ID)
+            organization = await self._store.get(org, Organization, org)
+            if not organization.invitations_open:
+                raise InvitationsClosed("the organization takes no invitations at the moment")
+            key = rules.address_key(address)
+            counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
+            shown = {"email": address, "role": role}
+            told = self._audit.pending(org, by.actor, "invitation.made", _target(invitation), after=shown)
+            await self._store.batch(org).create(invitation).replace(counted).create(told).commit()
+            await self._audit.settle(told)
+            return await self.get(org, invitation_id)
+
+        made = await again_on_conflict(attempt)
+        await self._publish(made)
+        return Made(made, secret)
+
+    async def page(
+        self, org: OrgId, *, state: InvitationState | None, limit: int, cursor: str | None
+    ) -> Slice[Invitation]:
+        """Invitations, newest first."""
+        return await self._store.page(org, Invitation, filters={"state": state}, limit=limit, cursor=cursor)
+
+    async def get(self, org: OrgId, invitation: InvitationId) -> Invitation:
+        """One invitation.
+
+        Raises:
+            InvitationNotFound: there is none with that id.
+        """
+        found = await self._store.find(org, Invitation, invitation)
+        if found is None:
+            raise InvitationNotFound(f"there is no invitation {invitation}")
+        return found
+
+    async def withdraw(self, org: OrgId, invitation_id: InvitationId, *, by: Caller) -> None:
+        """Take an invitation back; one that is closed already stays as it is.
+
+        Raises:
+            InvitationNotFound
+        """
+        invitation = await self.get(org, invitation_id)
+        if invitation.open(self._clock.now()):
+            await self._close(invitation, InvitationState.WITHDRAWN, None, by.actor, "invitation.withdrawn")
+
+    async def offers(self, user: User) -> list[Offer]:
+        """The open invitations of the person's verified address."""
+        address = user.verified_email
+        if address is None:
+            return []
+        listed = await self._directory.find(AddressInvitations, _address_id(address))
+        offers = [
+            await self._offer(entry.org_id, entry.invitation_id) for entry in (listed.invitations if listed else ())
+        ]
+        return [offer for offer in offers if offer is not None]
+
+    async def by_secret(self, secret: str) -> Offer:
+        """The invitation that a link belongs to.
+
+        Raises:
+            InvitationNotFound: there is none, or it is no longer open.
+        """
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        entry = await self._directory.find(InvitationToken, directory_id("invitation", digest))
+        offer = await self._offer(entry.org_id, entry.invitation_id) if entry else None
+        if offer is None or not secrets.compare_digest(offer.invitation.token_hash, digest):
+            raise InvitationNotFound("the link belongs to no open invitation")
+        return offer
+
+    async def of_person(self, user: User, invitation_id: InvitationId) -> Offer:
+        """The open invitation with that id, if it is the person's (by their verified address).
+
+        Raises:
+            InvitationNotFound: it is not.
+        """
+        for offer in await self.offers(user):
+            if offer.invitation.id == invitation_id:
+                return offer
+        raise InvitationNotFound("there is no open invitation for your verified address with that id")
+
+    async def accept(self, offer: Offer, user: User, actor: Actor) -> Member:
+        """Become a member.
+
+        Raises:
+            InvitationClosed: another was faster, or it was withdrawn or is too old.
+            AlreadyMember, OrganizationDeleted, TooManyOrganizations
+        """
+        org, invitation_id = offer.invitation.org_id, InvitationId(offer.invitation.id)
+        await self._users.remember_membership(user.user_id, org)
+
+        async def attempt() -> Member:
+            now = self._clock.now()
+            roster = await self._store.get(org, Roster, ROSTER_ID)
+            organization = await self._store.get(org, Organization, org)
+            invitation = await self.get(org, invitation_id)
+            if organization.deleted_at is not None:
+                raise OrganizationDeleted("the organization was deleted")
+            if not invitation.open(now):
+                raise InvitationClosed(f"the invitation is {invitation.state.value} or older than 7 days")
+            member = _member(invitation, user, now)
+            joined = rules.with_member(_closed(roster, invitation), user.user_id, invitation.role)
+            answered = invitation.having(state=InvitationState.ACCEPTED, answered_by=user.user_id, answered_at=now)
+            told = self._audit.pending(
+                org,
+                actor,
+                "member.joined",
+                Target(kind="member", id=member.id, name=member.name),
+                after={"role": member.role},
+            )
+            try:
+                await self._store.batch(org).create(member).replace(answered).replace(joined).create(told).commit()
+            except AlreadyExists:
+                raise AlreadyMember("you are a member already") from None
+            await self._audit.settle(told)
+            return await self._store.get(org, Member, member.id)
+
+        member = await again_on_conflict(attempt)
+        self._access.forget(org)
+        await self._unpublish(offer.invitation)
+        return member
+
+    async def decline(self, offer: Offer, user: User, actor: Actor) -> None:
+        """Say no."""
+        await self._close(offer.invitation, InvitationState.DECLINED, user, actor, "invitation.declined")
+
+    async def _close(
+        self, invitation: Invitation, state: InvitationState, user: User | None, actor: Actor, action: str
+    ) -> None:
+        org, invitation_id = invitation.org_id, InvitationId(invitation.id)
+
+        async def attempt() -> None:
+            now = self._clock.now()
+            roster = await self._store.get(org, Roster, ROSTER_ID)
+            current = await self.get(org, invitation_id)
+            if not current.open(now):
+                raise InvitationClosed(f"the invitation is {current.state.value} or older than 7 days")
+            closed = current.having(state=state, answered_by=user.user_id if user else None, answered_at=now)
+            told = self._audit.pending(org, actor, action, _target(invitation), after={"state": state.value})
+            batch = self._store.batch(org).replace(closed).create(told)
+            counted = _closed(roster, current)
+            await (batch.replace(counted) if counted is not roster else batch).commit()
+            await self._audit.settle(told)
+
+        await again_on_conflict(attempt)
+        await self._unpublish(invitation)
+
+    async def _offer(self, org: OrgId, invitation_id: InvitationId) -> Offer | None:
+        invitation = await self._store.find(org, Invitation, invitation_id)
+        organization = await self._store.find(org, Organization, org)
+        if invitation is None or organization is None or not invitation.open(self._clock.now()):
+            return None
+        return None if organization.deleted_at is not None else Offer(invitation, organization)
+
+    async def _publish(self, invitation: Invitation) -> None:
+        """Make it findable by its link and by its address."""
+        org, invitation_id = invitation.org_id, InvitationId(invitation.id)
+        token = InvitationToken(
+            id=directory_id("invitation", invitation.token_hash),
+            org_id=org,
+            invitation_id=invitation_id,
+            ttl=_KEPT_SECONDS,
+        )
+        await self._directory.upsert(token)
+        entry = Invited(org_id=org, invitation_id=invitation_id, expires_at=invitation.expires_at)
+        now = self._clock.now()
+
+        def add(found: AddressInvitations) -> AddressInvitations:
+            live = [i for i in found.invitations if now < i.expires_at and i.invitation_id != invitation_id]
+            return found.having(invitations=(*live, entry)[-_MAX_OF_ADDRESS:])
+
+        address = _address_id(invitation.email)
+        try:
+            await self._directory.create(AddressInvitations(id=address, invitations=(entry,), ttl=_KEPT_SECONDS))
+        except AlreadyExists:
+            await self._directory.update(AddressInvitations, address, add)
+
+    async def _unpublish(self, invitation: Invitation) -> None:
+        """Clean up; what is left behind by a crash is filtered by `_offer` and ends by its TTL."""
+
+        def drop(found: AddressInvitations) -> AddressInvitations:
+            return found.having(invitations=tuple(i for i in found.invitations if i.invitation_id != invitation.id))
+
+        try:
+            await self._directory.update(AddressInvitations, _address_id(invitation.email), drop)
+        except NotFound:
+            return
+
+
+def _member(invitation: Invitation, user: User, now: object) -> Member:
+    return Member.model_validate(
+        {
+            "id": member_id(user.user_id),
+            "org_id": invitation.org_id,
+            "user_id": user.user_id,
+            "role": invitation.role,
+            "joined_at": now,
+            "invited_by": invitation.invited_by,
+            "email": user.email,
+            "name": user.name,
+        }
+    )
+
+
+def _closed(roster: Roster, invitation: Invitation) -> Roster:
+    return rules.without_invitation(roster, rules.address_key(invitation.email), InvitationId(invitation.id))
+
+
+def _address_id(email: str) -> str:
+    return directory_id("address-invitations", rules.normal_address(email))
+
+
+def _target(invitation: Invitation) -> Target:
+    return Target(kind="invitation", id=invitation.id, name=invitation.email)

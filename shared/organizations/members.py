@@ -1,0 +1,213 @@
+"""Members: listed, given other roles and grants, removed, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from shared.audit.models import Actor, AuditPending, Target
+from shared.audit.service import Audit
+from shared.identity.access import Effect, Grant, Resource
+from shared.identity.caller import Caller
+from shared.identity.errors import CannotPassOn
+from shared.identity.permissions import Permission, Role
+from shared.identity.users import Users
+from shared.organizations import rules
+from shared.organizations.access import AccessReader
+from shared.organizations.errors import GrantNotFound, MemberChanged, MemberNotFound, TooManyGrants
+from shared.organizations.models import MAX_GRANTS, ROSTER_ID, Member, Organization, Roster
+from shared.organizations.roles import Roles
+from shared.organizations.service import again_on_conflict
+from shared.platform.clock import Clock
+from shared.platform.errors import Invalid
+from shared.platform.ids import GrantId, MemberId, OrgId
+from shared.platform.results import Denied
+from shared.store.query import Slice
+from shared.store.scoped import Store
+
+
+class Members:
+    """Who belongs to an organization. The acting person's own rights bound what they can do to others'."""
+
+    def __init__(
+        self, store: Store, users: Users, access: AccessReader, roles: Roles, audit: Audit, clock: Clock
+    ) -> None:
+        self._store, self._users, self._access = store, users, access
+        self._roles, self._audit, self._clock = roles, audit, clock
+
+    async def page(self, org: OrgId, *, role: str | None, limit: int, cursor: str | None) -> Slice[Member]:
+        """Members, in the order of their accounts' making."""
+        return await self._store.page(org, Member, filters={"role": role}, sort="id", limit=limit, cursor=cursor)
+
+    async def get(self, org: OrgId, member: MemberId) -> Member:
+        """One member.
+
+        Raises:
+            MemberNotFound: there is none with that id.
+        """
+        found = await self._store.find(org, Member, member)
+        if found is None:
+            raise MemberNotFound(f"there is no member {member}")
+        return found
+
+    async def change_role(self, org: OrgId, member: MemberId, role: str, *, etag: str, by: Caller) -> Member:
+        """Give a member another role.
+
+        Raises:
+            RoleNotFound, CannotPassOn, NotOverThem, LastOwner, PreconditionFailed
+        """
+
+        async def attempt() -> Member:
+            now = self._clock.now()
+            organization, roster, target = await self._picture(org, member, etag)
+            # An owner may step down, as they may leave: that takes from nobody but themselves.
+            stepping_down = target.user_id == by.user and target.role == Role.OWNER
+            if not stepping_down:
+                await self._check_over(organization, target, by, now)
+            permissions = await self._roles.permissions(org, role)
+            rules.check_may_assign(by.access, permissions, now)
+            moved = rules.with_role_changed(roster, target.user_id, target.role, role)
+            after = target.having(role=role)
+            told = self._told(org, by.actor, "member.role_changed", target, {"role": target.role}, {"role": role})
+            batch = self._store.batch(org).replace(after).create(told)
+            await (batch.replace(moved) if moved is not roster else batch).commit()
+            await self._audit.settle(told)
+            return await self.get(org, member)
+
+        return await self._fresh(org, again_on_conflict(attempt))
+
+    async def remove(self, org: OrgId, member: MemberId, *, etag: str, by: Caller) -> None:
+        """Remove a member, or leave (oneself).
+
+        Raises:
+            MemberNotFound, NotOverThem, LastOwner, PreconditionFailed
+        """
+
+        async def attempt() -> Member:
+            organization, roster, target = await self._picture(org, member, etag)
+            if target.user_id != by.user:
+                await self._check_over(organization, target, by, self._clock.now())
+            without = rules.without_member(roster, target.user_id, target.role)
+            action = "member.left" if target.user_id == by.user else "member.removed"
+            told = self._told(org, by.actor, action, target, {"role": target.role}, None)
+            batch = self._store.batch(org).delete(Member, target.id, etag=target.etag)
+            await batch.replace(without).create(told).commit()
+            await self._audit.settle(told)
+            return target
+
+        # The roster changes with every joining and leaving: a conflict there is not the caller's, and is tried again.
+        # One on the member itself is theirs: `_picture` compares the ETag that they sent.
+        target = await self._fresh(org, again_on_conflict(attempt))
+        await self._users.forget_membership(target.user_id, org)
+
+    async def grant(
+        self,
+        org: OrgId,
+        member: MemberId,
+        grant_id: GrantId,
+        *,
+        effect: Effect,
+        permission: Permission,
+        resource: Resource | None,
+        expires_at: datetime | None,
+        by: Caller,
+    ) -> Grant:
+        """Give a member one permission more, or take one away, perhaps for one resource, perhaps for a time.
+
+        Raises:
+            CannotPassOn: the actor lacks it, there or for that long.
+            NotOverThem, MemberNotFound, TooManyGrants
+        """
+        now = self._clock.now()
+        if expires_at is not None and expires_at <= now:
+            raise Invalid(f"expires_at is {(now - expires_at).total_seconds():.0f} s ago")
+        allowed = by.access.may_pass_on(permission, resource, expires_at, now)
+        if isinstance(allowed, Denied):
+            raise CannotPassOn(allowed.reason)
+        grant = Grant(
+            id=grant_id,
+            effect=effect,
+            permission=permission,
+            resource=resource,
+            expires_at=expires_at,
+            granted_by=by.user,
+            created_at=now,
+        )
+
+        def add(target: Member) -> Member:
+            kept = tuple(g for g in target.grants if g.live(now) and g.id != grant_id)
+            if len(kept) >= MAX_GRANTS:
+                raise TooManyGrants(f"the member has {len(kept)} grants; {MAX_GRANTS} are allowed", limit=MAX_GRANTS)
+            return target.having(grants=(*kept, grant))
+
+        await self._change_grants(org, member, add, by, "grant.made", grant)
+        return grant
+
+    async def revoke_grant(self, org: OrgId, member: MemberId, grant_id: GrantId, *, by: Caller) -> None:
+        """Take a grant (or a deny) back.
+
+        Raises:
+            GrantNotFound, NotOverThem, MemberNotFound
+        """
+        found = next((g for g in (await self.get(org, member)).grants if g.id == grant_id), None)
+        if found is None:
+            raise GrantNotFound(f"the member has no grant {grant_id}")
+        if found.effect is Effect.DENY:  # lifting a deny gives something: only who holds it gives it
+            allowed = by.access.may_pass_on(found.permission, found.resource, None, self._clock.now())
+            if isinstance(allowed, Denied):
+                raise CannotPassOn(allowed.reason)
+        await self._change_grants(
+            org,
+            member,
+            lambda m: m.having(grants=tuple(g for g in m.grants if g.id != grant_id)),
+            by,
+            "grant.revoked",
+            found,
+        )
+
+    async def _change_grants(
+        self, org: OrgId, member: MemberId, change: Callable[[Member], Member], by: Caller, action: str, grant: Grant
+    ) -> None:
+        async def attempt() -> Member:
+            target = await self.get(org, member)
+            organization = await self._store.get(org, Organization, org)
+            await self._check_over(organization, target, by, self._clock.now())
+            shown = grant.model_dump(mode="json", include={"id", "effect", "permission", "resource", "expires_at"})
+            before, after = (None, shown) if action == "grant.made" else (shown, None)
+            told = self._told(org, by.actor, action, target, before, after)
+            await self._store.batch(org).replace(change(target)).create(told).commit()
+            await self._audit.settle(told)
+            return target
+
+        await self._fresh(org, again_on_conflict(attempt))
+
+    async def _picture(self, org: OrgId, member: MemberId, etag: str) -> tuple[Organization, Roster, Member]:
+        """The roster is read first: what is decided on it fails if anything about membership changes after."""
+        roster = await self._store.get(org, Roster, ROSTER_ID)
+        organization = await self._store.get(org, Organization, org)
+        target = await self.get(org, member)
+        if etag not in (target.etag, "*"):
+            raise MemberChanged("the member was changed in the meantime")
+        return organization, roster, target
+
+    async def _check_over(self, organization: Organization, target: Member, by: Caller, now: datetime) -> None:
+        target_access = await self._access.access_of(organization, target)
+        rules.check_may_change(by.access, by.user, target_access, target.user_id, now)
+
+    async def _fresh(self, org: OrgId, work: Awaitable[Member]) -> Member:
+        try:
+            return await work
+        finally:
+            self._access.forget(org)
+
+    def _told(
+        self,
+        org: OrgId,
+        actor: Actor,
+        action: str,
+        target: Member,
+        before: dict[str, object] | None,
+        after: dict[str, object] | None,
+    ) -> AuditPending:
+        about = Target(kind="member", id=target.id, name=target.name)
+        return self._audit.pending(org, actor, action, about, before=before, after=after)
