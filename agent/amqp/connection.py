@@ -21,7 +21,7 @@ _SASL_MECHANISMS, _SASL_INIT, _SASL_OUTCOME = 0x40, 0x41, 0x44
 _MAX_FRAME: Final = 256 * 1024
 _MAX_MESSAGE: Final = 1024 * 1024
 _WINDOW: Final = 5000
-_IDLE_SECONDS: Final = 120  # what we ask the peer to keep within; silence of twice that is a dead line
+_IDLE_SECONDS: Final = 60  # what we ask the peer to keep within; silence of twice that is a dead line
 _WAIT_SECONDS: Final = 30
 
 

@@ -1,0 +1,231 @@
+"""The running agent: its pieces, put together and kept going."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from agent import __version__
+from agent.api import Api, ApiRefused, ApiUnreachable
+from agent.backoff import Backoff
+from agent.beat import Heart
+from agent.config import Config
+from agent.context import Context, Handler, Part
+from agent.drivers.base import Driver
+from agent.drivers.process import ProcessDriver
+from agent.identity import NEW_KEY, Identity, IdentityError, check_certificate, command_keys, make_csr, make_key
+from agent.inbox import Inbox
+from agent.link import BrokerLink, slim_tls_buffers
+from agent.metrics import MachineUse
+from agent.node_part import NodePart
+from agent.outbox import Outbox
+from agent.storage import Storage
+from shared.messaging.agent_api import BeatAnswer, Certificate, RenewRequest, ServerState, SessionAnswer
+from shared.messaging.commands import CommandType
+
+log = logging.getLogger("meridian.agent")
+STATUS_FILE: Final = "status.json"
+PURGE_SECONDS: Final = 3600.0
+STATUS_SECONDS: Final = 10.0
+GOODBYE_SECONDS: Final = 3.0
+
+
+class Agent:
+    """See the module."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.identity = Identity(config.path)
+        papers = self.identity.papers
+        self.storage = Storage(config.path / "agent.db", config.max_reports, config.max_report_mib * 2**20)
+        self.api = Api(config.api_url or papers.api_url, config.ca_file)
+        self.outbox = Outbox(self.storage, papers.org_id, papers.node_id)
+        self.context = Context(config, self.storage, make_driver(config), self.outbox)
+        self.parts = self._make_parts()
+        self.inbox = Inbox(self.storage, self.outbox, papers.org_id, papers.node_id, self._handlers())
+        self.link = BrokerLink(config, self.storage, self.outbox, self.inbox, lambda: self.identity, self._session)
+        self.heart = Heart(
+            self.api,
+            lambda: self.identity,
+            self.storage,
+            MachineUse(config.path),
+            self.link,
+            self._states,
+            self._on_answer,
+        )
+        self.context.changed = self.heart.changed
+        self._renew = asyncio.Event()
+        self._ending = asyncio.Event()
+        self.end_reason = ""
+
+    def _make_parts(self) -> list[Part]:
+        from agent.doctor import examine
+
+        async def diagnose() -> list[str]:
+            return [str(finding) for finding in await asyncio.to_thread(examine, self.config)]
+
+        parts: list[Part] = [NodePart(self.context, self.stop, diagnose)]
+        parts.append(make_servers_part(self.context))
+        return parts
+
+    def _handlers(self) -> dict[CommandType, Handler]:
+        found: dict[CommandType, Handler] = {}
+        for part in self.parts:
+            for kind, handler in part.handlers().items():
+                if kind in found:
+                    raise ValueError(f"two parts answer to {kind}")
+                found[kind] = handler
+        return found
+
+    def _states(self) -> tuple[ServerState, ...]:
+        return tuple(state for part in self.parts for state in part.states())
+
+    def stop(self, reason: str) -> None:
+        """End, after what is being said has been said."""
+        self.end_reason = reason
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Work until `stop` is called or the task is cancelled. Games are started before anyone is asked."""
+        slim_tls_buffers()
+        self.storage.set_fact("started_at", str(time.time()))
+        for part in self.parts:
+            await part.start()
+        self.inbox.resume()
+        if self.storage.report_count:
+            self.outbox.filled.set()
+        loops = (self.link.run(), self.heart.run(), self._keep_certificate(), self._housekeeping())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(loop) for loop in loops]
+        ending = asyncio.create_task(self._ending.wait())
+        try:
+            done, _ = await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {ending}:
+                task.result()  # a loop that ended did so by an error: let the supervisor see it
+            await self._say_goodbye()
+        finally:
+            await self._close([*tasks, ending])
+
+    async def _say_goodbye(self) -> None:
+        """Give the last reports a moment to leave, if there is a line for them."""
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        while self.link.state == "up" and self.storage.report_count and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    async def _close(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.inbox.close()
+        for part in self.parts:
+            await part.close()
+        await self.context.cancel_all()
+        await self.context.driver.close()
+        self.storage.close()
+
+    # ---------------------------------------------------------------- papers
+
+    async def _session(self) -> SessionAnswer:
+        session = await self.api.post("/v1/agent/session", {}, SessionAnswer, self.identity)
+        try:
+            self.inbox.keys = command_keys(session.command_keys, self.identity.papers, datetime.now(UTC))
+        except IdentityError as error:
+            raise ApiUnreachable(f"the session cannot be trusted: {error}") from None
+        return session
+
+    def _on_answer(self, answer: BeatAnswer) -> None:
+        if answer.refresh_session:
+            self.link.refresh()
+        if answer.renew_certificate:
+            self._renew.set()
+
+    async def _keep_certificate(self) -> None:
+        """Renew when two thirds of the certificate's life are over, or when asked."""
+        backoff = Backoff(first=10.0, longest=3600.0)
+        while True:
+            left = self.identity.papers.certificate.renew_after - datetime.now(UTC)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, min(left, timedelta(days=1)).total_seconds())):
+                    await self._renew.wait()
+            if not self._renew.is_set() and datetime.now(UTC) < self.identity.papers.certificate.renew_after:
+                continue
+            try:
+                await self.renew_certificate()
+                self._renew.clear()
+                backoff.reset()
+            except (ApiUnreachable, ApiRefused, IdentityError) as error:
+                log.warning("the certificate could not be renewed: %s", error)
+                await asyncio.sleep(backoff.next())
+
+    async def renew_certificate(self) -> None:
+        """A new key, a certificate for it, and from then on those."""
+        papers = self.identity.papers
+        key = make_key(self.config.path / NEW_KEY)
+        request = RenewRequest(make_csr(key, papers.node_id))
+        certificate = await self.api.post("/v1/agent/certificates", request, Certificate, self.identity)
+        check_certificate(key, certificate, papers.root_pem)
+        self.identity.renewed(certificate)
+        log.info("certificate renewed, valid until %s", certificate.not_after)
+
+    # ---------------------------------------------------------------- housekeeping
+
+    async def _housekeeping(self) -> None:
+        """The status file for `meridian-agent status`, and forgetting what is old."""
+        purged = 0.0
+        while True:
+            write_status(self)
+            if time.monotonic() - purged > PURGE_SECONDS:
+                self.storage.purge(self.config.journal_days)
+                purged = time.monotonic()
+            await asyncio.sleep(STATUS_SECONDS)
+
+
+def make_driver(config: Config) -> Driver:
+    """The driver that the settings name."""
+    if config.driver == "container":
+        from agent.drivers.container import ContainerDriver
+
+        return ContainerDriver(config.path / "run", Path(config.container_socket))
+    return ProcessDriver(config.path / "run")
+
+
+def make_servers_part(context: Context) -> Part:
+    """The part that keeps servers."""
+    from agent.servers.part import ServersPart
+
+    part: Part = ServersPart(context)
+    return part
+
+
+def write_status(agent: Agent) -> None:
+    """What `meridian-agent status` shows; written at once or not at all, and not worth an fsync."""
+    papers = agent.identity.papers
+    status = {
+        "pid": os.getpid(),
+        "version": __version__,
+        "at": time.time(),
+        "node_id": papers.node_id,
+        "name": papers.name,
+        "org_id": papers.org_id,
+        "api_url": agent.api.url,
+        "link": agent.link.state,
+        "problem": agent.link.problem,
+        "last_beat_at": agent.heart.last_answered_at,
+        "reports_waiting": agent.storage.report_count,
+        "reports_dropped": agent.storage.reports_dropped,
+        "commands_at_work": agent.inbox.at_work,
+        "clock_skew_seconds": round(agent.api.skew, 1),
+        "certificate_ends": papers.certificate.not_after.isoformat(),
+        "servers": [{"id": one.id, "revision": one.revision, "state": one.state} for one in agent._states()],
+    }
+    path = agent.config.path / STATUS_FILE
+    new = path.with_name(f".{STATUS_FILE}.{secrets.token_hex(4)}")
+    new.write_text(json.dumps(status))
+    new.replace(path)

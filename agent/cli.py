@@ -1,0 +1,199 @@
+"""`meridian-agent enroll | run | status | doctor | update | uninstall`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agent import __version__
+from agent.config import Config, ConfigError, load_config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. 2 is wrong usage, 1 a failure that the one line on stderr explains."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config, os.environ, vars(options))
+    except ConfigError as error:
+        print(f"meridian-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
+    )
+    return int(options.command(config, options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, help="settings file, TOML (default /etc/meridian-agent.toml if it is there)"
+    )
+    common.add_argument("--folder", help="where keys, journal and servers lie")
+    common.add_argument("--api-url", help="address of the control plane")
+    common.add_argument("--ca-file", help="authority of the control plane's certificate, if it is not a public one")
+    common.add_argument("--driver", help="process (default) or container")
+    common.add_argument("--game-user", help="user that games run as")
+    common.add_argument("--broker", help="auto (default), amqp or websocket")
+    common.add_argument("--log-level", help="debug, info (default), warning or error")
+    parser = argparse.ArgumentParser(prog="meridian-agent", description="Keeps game servers on this machine.")
+    parser.add_argument("--version", action="version", version=f"meridian-agent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    enroll = commands.add_parser("enroll", parents=[common], help="join this machine to an organization")
+    enroll.add_argument("--token", help="the one-time token (or MERIDIAN_AGENT_TOKEN, or - to read it from stdin)")
+    enroll.add_argument("--name", help="the node's name (default: the machine's)")
+    enroll.add_argument("--root-sha256", help="fingerprint that the control plane's authority must have")
+    enroll.add_argument("--force", action="store_true", help="enrol anew though this machine is enrolled")
+    enroll.set_defaults(command=_enroll)
+    commands.add_parser("run", parents=[common], help="run the agent in the foreground").set_defaults(command=_run)
+    status = commands.add_parser("status", parents=[common], help="what the running agent does")
+    status.add_argument("--json", action="store_true")
+    status.set_defaults(command=_status)
+    commands.add_parser("doctor", parents=[common], help="check this machine").set_defaults(command=_doctor)
+    update = commands.add_parser("update", parents=[common], help="change to a signed release")
+    update.add_argument("release", type=Path, help="the release's file; its manifest lies beside it (.manifest)")
+    update.set_defaults(command=_update)
+    unit = commands.add_parser("unit", parents=[common], help="print the systemd unit")
+    unit.set_defaults(command=_unit)
+    uninstall = commands.add_parser("uninstall", parents=[common], help="stop games, remove keys, journal and servers")
+    uninstall.add_argument("--keep-servers", action="store_true", help="leave the servers' files where they are")
+    uninstall.add_argument("--yes", action="store_true", help="do not ask")
+    uninstall.set_defaults(command=_uninstall)
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201  # a command line's answer
+
+
+def _fail(reason: object) -> int:
+    print(f"meridian-agent: {reason}", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _enroll(config: Config, options: argparse.Namespace) -> int:
+    from agent.api import ApiRefused, ApiUnreachable
+    from agent.enrol import enrol
+    from agent.identity import IdentityError
+
+    token = options.token or os.environ.get("MERIDIAN_AGENT_TOKEN") or ""
+    if token == "-":  # noqa: S105
+        token = sys.stdin.readline()
+    if not token.strip():
+        return _fail("a token is needed: --token, MERIDIAN_AGENT_TOKEN, or --token - to read it from stdin")
+    try:
+        done = asyncio.run(enrol(config, token, options.name, options.root_sha256, force=options.force))
+    except (ApiRefused, ApiUnreachable, IdentityError) as error:
+        return _fail(error)
+    _say(f"enrolled as {done.name} ({done.node_id}); papers in {config.path}")
+    return 0
+
+
+def _run(config: Config, _: argparse.Namespace) -> int:
+    from agent.app import Agent
+    from agent.identity import IdentityError
+    from agent.lock import AlreadyRunning, hold
+    from agent.storage import StorageError
+
+    try:
+        with hold(config.path):
+            return asyncio.run(_run_agent(Agent(config)))
+    except (IdentityError, StorageError, AlreadyRunning) as error:
+        return _fail(error)
+
+
+async def _run_agent(agent: Any) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop, signal.Signals(number).name)
+    await agent.run()
+    return 0
+
+
+def _status(config: Config, options: argparse.Namespace) -> int:
+    from agent.app import STATUS_FILE
+
+    try:
+        status = json.loads((config.path / STATUS_FILE).read_text())
+    except (OSError, ValueError):
+        return _fail(f"no agent has run in {config.path}")
+    age = time.time() - status["at"]
+    alive = Path(f"/proc/{status['pid']}").exists() and age < 60
+    if options.json:
+        _say(json.dumps({**status, "running": alive}))
+        return 0 if alive else 1
+    _say(
+        f"{'running' if alive else 'NOT RUNNING'}, pid {status['pid']}, agent {status['version']}, told {age:.0f} s ago"
+    )
+    for name in ("name", "node_id", "org_id", "api_url", "link", "problem", "reports_waiting", "certificate_ends"):
+        if status[name]:
+            _say(f"  {name:<16} {status[name]}")
+    for server in status["servers"]:
+        _say(f"  server {server['id']}  {server['state']}  revision {server['revision']}")
+    return 0 if alive else 1
+
+
+def _doctor(config: Config, _: argparse.Namespace) -> int:
+    from agent.doctor import examine, worst
+
+    findings = examine(config)
+    for finding in findings:
+        _say(str(finding))
+    return worst(findings)
+
+
+def _update(config: Config, options: argparse.Namespace) -> int:
+    from agent.update import UpdateError, update
+
+    try:
+        _say(update(config, options.release))
+    except UpdateError as error:
+        return _fail(error)
+    return 0
+
+
+def _unit(config: Config, _: argparse.Namespace) -> int:
+    from agent.systemd import unit
+
+    _say(
+        unit(
+            f"{sys.executable} -m agent" if not sys.argv[0].endswith(".pyz") else str(Path(sys.argv[0]).resolve()),
+            config.path,
+        )
+    )
+    return 0
+
+
+def _uninstall(config: Config, options: argparse.Namespace) -> int:
+    from agent.lock import AlreadyRunning, hold
+
+    if not options.yes:
+        _say(
+            f"This ends every game in {config.path} and deletes its keys{'' if options.keep_servers else ' and files'}."
+        )
+        with contextlib.suppress(EOFError):
+            if input("Type yes to go on: ").strip() != "yes":
+                return 1
+    try:
+        with hold(config.path):
+            from agent.uninstall import uninstall
+
+            asyncio.run(uninstall(config, keep_servers=options.keep_servers))
+    except AlreadyRunning as error:
+        return _fail(f"{error}; stop it first")
+    if not options.keep_servers:
+        shutil.rmtree(config.path, ignore_errors=True)
+    _say("uninstalled; remove the node in the console as well")
+    return 0

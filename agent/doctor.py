@@ -1,0 +1,195 @@
+"""`meridian-agent doctor`: a line for each thing that keeps an agent from working, and what to do about it."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import os
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from agent.config import Config
+from agent.identity import KEY, Identity, IdentityError, load_key
+
+_SECONDS: Final = 5.0
+_LEAST_DISK_MIB: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line."""
+
+    verdict: Literal["ok", "warn", "fail"]
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict:<5} {self.subject:<12} {self.text}"
+
+
+def examine(config: Config, environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """All findings. Reads and dials, changes nothing; a check that itself breaks is a failed finding."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _papers(config),
+        lambda: _rights(config),
+        lambda: _disk(config),
+        lambda: _limits(),
+        lambda: _proxy(environment),
+        lambda: _api(config),
+    )
+    found: list[Finding] = []
+    for check in checks:
+        try:
+            found.extend(check())
+        except OSError as error:
+            found.append(Finding("fail", "doctor", f"a check broke: {error}"))
+    return found
+
+
+def _api_url(config: Config) -> str:
+    if config.api_url:
+        return config.api_url
+    try:
+        return Identity(config.path).papers.api_url
+    except IdentityError:
+        return ""
+
+
+def _papers(config: Config) -> Iterator[Finding]:
+    if not Identity.enrolled(config.path):
+        yield Finding("warn", "enrolment", "not enrolled: meridian-agent enroll --token ...")
+        return
+    try:
+        papers = Identity(config.path).papers
+        load_key(config.path / KEY)
+    except IdentityError as error:
+        yield Finding("fail", "enrolment", str(error))
+        return
+    left = papers.certificate.not_after.timestamp() - time.time()
+    text = f"node {papers.name} ({papers.node_id}), certificate valid for {left / 86400:.1f} days"
+    yield Finding("ok" if left > 0 else "fail", "enrolment", text)
+
+
+def _rights(config: Config) -> Iterator[Finding]:
+    folder = config.path
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding("fail", "folder", f"{folder} cannot be written by user {os.geteuid()}")
+    else:
+        yield Finding("ok", "folder", f"{folder} can be written")
+    if os.geteuid() != 0:
+        yield Finding("warn", "user", "not root: games run as this same user, memory and CPU limits need delegation")
+    elif not config.game_user:
+        yield Finding("warn", "user", "games run as root: set game_user to a user without rights")
+    else:
+        yield Finding("ok", "user", f"games run as {config.game_user}")
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    nearest = next(path for path in (config.path, *config.path.parents) if path.exists())
+    free = shutil.disk_usage(nearest).free >> 20
+    verdict: Literal["ok", "fail"] = "ok" if free >= _LEAST_DISK_MIB else "fail"
+    yield Finding(verdict, "disk", f"{free} MiB free in {nearest}, {_LEAST_DISK_MIB} MiB are needed")
+
+
+def _limits() -> Iterator[Finding]:
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():
+        own = next(
+            (line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), "/"
+        )
+        writable = own != "/" and os.access(root / own.lstrip("/") / "cgroup.subtree_control", os.W_OK)
+        text = (
+            "control groups v2, delegated to the agent"
+            if writable
+            else "control groups v2, not delegated (Delegate=yes)"
+        )
+    else:
+        writable = os.access(root / "memory", os.W_OK)
+        text = "control groups v1" + ("" if writable else ", not writable")
+    yield Finding("ok" if writable else "warn", "limits", text + ("" if writable else ": games are not limited"))
+
+
+def _proxy(environment: Mapping[str, str]) -> Iterator[Finding]:
+    proxy = environment.get("HTTPS_PROXY") or environment.get("https_proxy")
+    if proxy:
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+        text = f"calls go through {parts.hostname}:{parts.port}; messages (AMQP) do not: open the broker's ports"
+        yield Finding("warn", "proxy", text)
+    else:
+        yield Finding("ok", "proxy", "none is set")
+
+
+def _api(config: Config) -> Iterator[Finding]:
+    url = _api_url(config)
+    if not url:
+        yield Finding("warn", "api", "no address of a control plane is known: --api-url")
+        return
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        addresses = sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except socket.gaierror as error:
+        yield Finding("fail", "dns", f"{host} has no address: {error.strerror}")
+        return
+    yield Finding("ok", "dns", f"{host} is {', '.join(addresses[:4])}")
+    try:
+        socket.create_connection((host, port), _SECONDS).close()
+    except OSError as error:
+        yield Finding("fail", "port", f"{host}:{port} does not accept: {error}")
+        return
+    yield Finding("ok", "port", f"{host}:{port} accepts")
+    if parts.scheme == "https":
+        yield from _tls(config, host, port)
+    yield from _clock(config, url)
+
+
+def _tls(config: Config, host: str, port: int) -> Iterator[Finding]:
+    context = ssl.create_default_context(cafile=config.ca_file or None)
+    try:
+        with (
+            socket.create_connection((host, port), _SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=host) as tls,
+        ):
+            issuer = dict(pair[0] for pair in tls.getpeercert()["issuer"])  # type: ignore[index,misc]
+            yield Finding("ok", "tls", f"{tls.version()}, certificate by {issuer.get('organizationName', issuer)}")
+    except ssl.SSLCertVerificationError as error:
+        hint = "a proxy that opens TLS? give its authority with ca_file"
+        yield Finding("fail", "tls", f"the certificate is not trusted ({error.verify_message}): {hint}")
+    except OSError as error:
+        yield Finding("fail", "tls", f"no TLS: {error}")
+
+
+def _clock(config: Config, url: str) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    try:
+        if parts.scheme == "https":
+            context = ssl.create_default_context(cafile=config.ca_file or None)
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                parts.netloc, timeout=_SECONDS, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(parts.netloc, timeout=_SECONDS)
+        connection.request("GET", f"{parts.path}/healthz")
+        response = connection.getresponse()
+        date = response.headers.get("Date", "")
+        connection.close()
+        skew = time.time() - email.utils.parsedate_to_datetime(date).timestamp() - 0.5
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        yield Finding("warn", "clock", f"cannot be compared: {error}")
+        return
+    verdict: Literal["ok", "warn", "fail"] = "ok" if abs(skew) < 30 else "warn" if abs(skew) < 120 else "fail"
+    yield Finding(verdict, "clock", f"{skew:+.0f} s from the control plane's (over 120 s nothing is accepted)")
+    yield Finding("ok" if response.status < 500 else "warn", "api", f"{url} answers {response.status}")
+
+
+def worst(findings: list[Finding]) -> int:
+    """The exit code: 1 if anything failed."""
+    return int(any(finding.verdict == "fail" for finding in findings))

@@ -1,0 +1,62 @@
+"""Commands about the node itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+from agent import __version__
+from agent.context import Context, Handler
+from agent.metrics import read_hardware, read_platform
+from shared.messaging import codec
+from shared.messaging.agent_api import ServerState
+from shared.messaging.commands import Command, CommandType
+from shared.messaging.reports import Outcome, ReportType, Status
+
+
+class NodePart:
+    """Answers to `node.*`."""
+
+    def __init__(
+        self, context: Context, stop: Callable[[str], None], diagnose: Callable[[], Awaitable[list[str]]]
+    ) -> None:
+        self._context, self._stop, self._diagnose = context, stop, diagnose
+
+    def handlers(self) -> Mapping[CommandType, Handler]:
+        """See `Part.handlers`."""
+        return {
+            CommandType.NODE_PING: self._ping,
+            CommandType.NODE_INVENTORY: self._inventory,
+            CommandType.NODE_DOCTOR: self._doctor,
+            CommandType.NODE_DECOMMISSION: self._decommission,
+        }
+
+    async def start(self) -> None:
+        """See `Part.start`."""
+
+    async def close(self) -> None:
+        """See `Part.close`."""
+
+    def states(self) -> tuple[ServerState, ...]:
+        """See `Part.states`."""
+        return ()
+
+    async def _ping(self, _: Command) -> Outcome:
+        return Outcome(
+            Status.SUCCEEDED, result={"agent_version": __version__, "time": codec.to_wire(datetime.now(UTC))}
+        )
+
+    async def _inventory(self, _: Command) -> Outcome:
+        hardware = await asyncio.to_thread(read_hardware, self._context.config.path)
+        found = {"hardware": codec.to_wire(hardware), "platform": codec.to_wire(read_platform())}
+        self._context.outbox.add(ReportType.NODE_INVENTORY, found)
+        return Outcome(Status.SUCCEEDED, result=found)
+
+    async def _doctor(self, _: Command) -> Outcome:
+        return Outcome(Status.SUCCEEDED, output_tail=tuple(await self._diagnose()))
+
+    async def _decommission(self, _: Command) -> Outcome:
+        """The node is let go: its servers have been removed by commands of their own; only the agent is left to end."""
+        self._stop("decommissioned")
+        return Outcome(Status.SUCCEEDED)
