@@ -45,17 +45,16 @@ class Api:
     def pages(self, path: str, limit: int | None = None, **query: object) -> Iterator[dict[str, Any]]:
         """All items of a list, page after page, until `limit`."""
         count = 0
+        page = self.get(path, **query)
         while True:
-            page = self.get(path, **query)
             for item in page["items"]:
                 yield item
                 count += 1
                 if limit is not None and count >= limit:
                     return
-            cursor = page.get("next_cursor")
-            if not cursor:
+            if not page.get("next"):
                 return
-            query = {**query, "cursor": cursor}
+            page = self.get(page["next"])
 
     def call(
         self,

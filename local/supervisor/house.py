@@ -156,12 +156,19 @@ class House:
         port = self.ports.host
         return Part(
             name="host",
-            command=_python("local.functions_host", self.root, "--port", port, "--data", self.data / "host"),
+            command=_python(
+                "local.functions_host", self.root, "--port", port, "--data", self.data / "host", *self._meters()
+            ),
             port=port,
             env=self.settings(),
             needs=("containers", "bus", "blob", "auth"),
             addresses=(("The API, its documentation", f"{self.api}/v1, {self.api}/docs"),),
         )
+
+    def _meters(self) -> tuple[str, ...]:
+        ports = self.ports
+        cosmos, bus = f"http://127.0.0.1:{ports.cosmos}", f"https://127.0.0.1:{ports.bus_admin}"
+        return ("--meter-source", f"cosmos={cosmos}/_local/meter", "--meter-source", f"bus={bus}/_local/meter")
 
     def describe(self) -> str:
         """Addresses as JSON, for programs that drive the house."""

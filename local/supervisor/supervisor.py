@@ -13,6 +13,10 @@ from local.supervisor.parts import Part, start_order
 from local.supervisor.process import PartProcess, Refused
 
 
+# The parts' own words about their start come first, so that the table of addresses is what stays on the screen.
+SETTLE_SECONDS = 0.3
+
+
 class Supervisor:
     """The house as a whole."""
 
@@ -29,6 +33,7 @@ class Supervisor:
         try:
             started = await self._unless_told_to_leave(self._start())
             if started:
+                await asyncio.sleep(SETTLE_SECONDS)
                 self._table(time.monotonic() - begun)
                 await self._unless_told_to_leave(self._watch())
         except Refused as refusal:

@@ -98,6 +98,8 @@ def set_up(settings: Settings) -> None:
         handler.setFormatter(StructuredFormatter())
         logger.addHandler(handler)
         logger.propagate = False
+    # The Azure SDKs tell of every request at INFO, headers and all; in the cloud that text is billed by the byte.
+    logging.getLogger("azure").setLevel(logging.WARNING)
     if settings.telemetry_exporter != "none":
         from shared.platform.exporters import install
 
