@@ -12,7 +12,6 @@ from local.supervisor.console import Console
 from local.supervisor.parts import Part, start_order
 from local.supervisor.process import PartProcess, Refused
 
-
 # The parts' own words about their start come first, so that the table of addresses is what stays on the screen.
 SETTLE_SECONDS = 0.3
 
