@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from local.common.database import Synchronous
+from local.common.errors import StartError
 
 ExecutorMode = Literal["live", "replay", "check"]
 
@@ -60,9 +61,50 @@ class DurableOptions:
     entity_batch: int = 50
     executor: ExecutorMode = "live"
     live_orchestrators: int = 2_000
-    short_timer_seconds: int = 6 * 86_400
-    long_timer_hop_seconds: int = 3 * 86_400
+    short_timer_seconds: float = 6 * 86_400
+    long_timer_hop_seconds: float = 3 * 86_400
     retention_seconds: float | None = 30 * 86_400
     coalesce_after_seconds: float = 0.020
     on_invocation: Callable[[Invocation], None] | None = None
     log: Callable[[str], None] | None = None
+
+
+def options_for(
+    host_json: Mapping[str, object], environment: Mapping[str, str], base: DurableOptions | None = None
+) -> DurableOptions:
+    """What `extensions.durableTask` of a host.json and the environment ask for.
+
+    Of host.json: `hubName`, `maxConcurrentActivityFunctions`, `maxEntityOperationBatchSize`. Of the environment, for what
+    Azure has no word for: `DURABLE_EXECUTOR` (live, replay, check) and `DURABLE_RETENTION_DAYS` (0: keep for ever).
+
+    Raises:
+        StartError: a value is not of its kind.
+    """
+    options = base or DurableOptions()
+    if hub := host_json.get("hubName"):
+        options = replace(options, task_hub=str(hub))
+    for name, field in _HOST_JSON.items():
+        value = host_json.get(name)
+        if value is not None:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise StartError(f"host.json: extensions.durableTask.{name} is {value!r}; write a number from 1")
+            options = replace(options, **{field: value})  # type: ignore[arg-type]  # the field's name is a value here
+    executor = environment.get("DURABLE_EXECUTOR", options.executor)
+    if executor not in get_args(ExecutorMode):
+        raise StartError(f"DURABLE_EXECUTOR is {executor!r}; write one of {', '.join(get_args(ExecutorMode))}")
+    options = replace(options, executor=executor)
+    if text := environment.get("DURABLE_RETENTION_DAYS"):
+        try:
+            days = float(text)
+        except ValueError:
+            days = -1.0
+        if not 0 <= days < float("inf"):
+            raise StartError(f"DURABLE_RETENTION_DAYS is {text!r}; write a number of days, 0 to keep for ever")
+        options = replace(options, retention_seconds=days * 86_400 or None)
+    return options
+
+
+_HOST_JSON = {
+    "maxConcurrentActivityFunctions": "activity_concurrency",
+    "maxEntityOperationBatchSize": "entity_batch",
+}

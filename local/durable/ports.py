@@ -21,7 +21,10 @@ class Functions(Protocol):
         """Whether a function of the kind ("orchestrator", "activity", "entity") is registered."""
 
     def orchestrator(self, name: str) -> Callable[[str], str]:
-        """The SDK's own handler of an orchestrator: context JSON in, state JSON out; raises as the SDK raises."""
+        """The SDK's own handler of an orchestrator: context JSON in, state JSON out; raises as the SDK raises.
+
+        A wrapper carries over the handler's attributes (`functools.wraps`): the SDK keeps the input's type there.
+        """
 
     def generator(self, name: str) -> Callable[..., object]:
         """The user's orchestrator function itself, for keeping its generator alive between episodes."""

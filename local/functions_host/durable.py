@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from local.durable.ports import FunctionFailed, UnknownFunction
@@ -37,6 +38,7 @@ class DurableFunctions:
         """The SDK's handler: context JSON in, state JSON out."""
         function = self._find("orchestrator", name)
 
+        @wraps(function.call)  # the SDK keeps the declared type of the input on its handler
         def handle(context_json: str) -> str:
             token = current_function.set(function.name)
             try:
