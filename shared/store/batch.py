@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from shared.platform.clock import Clock
-from shared.platform.errors import Fault
+from shared.platform.clock import Clock, rfc3339
+from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
-from shared.store import charge
 from shared.store.documents import Document
-from shared.store.errors import BatchFailed, fault_for, translate
+from shared.store.errors import BatchFailed, fault_for
+from shared.store.writing import new_write_id, read
 
 if TYPE_CHECKING:
     from shared.store.client import Database
@@ -29,6 +29,8 @@ class Batch:
         self._operations: list[Operation] = []
         self._models: list[type[Document]] = []
         self._ids: list[str] = []
+        self._mark = new_write_id()
+        self._marked: str | None = None  # the first document that carries our mark
 
     def __len__(self) -> int:
         return len(self._operations)
@@ -68,11 +70,15 @@ class Batch:
 
         `condition` is a filter (`from c where c.free >= 2048`) whose failing refuses the whole batch.
         """
-        now = {"op": "set", "path": "/updated_at", "value": _stamp(self._clock)}
+        stamps = [
+            {"op": "set", "path": "/updated_at", "value": rfc3339(self._clock.now())},
+            {"op": "set", "path": "/write_id", "value": self._mark},
+        ]
+        self._marked = self._marked or id
         options: dict[str, Any] = {"if_match_etag": etag} if etag else {}
         if condition:
             options["filter_predicate"] = condition
-        return self._add(model, id, ("patch", (id, [*map(dict, operations), now]), options))
+        return self._add(model, id, ("patch", (id, [*map(dict, operations), *stamps]), options))
 
     async def commit(self) -> list[Document | None]:
         """Write everything or nothing; the written documents in order, None for a delete.
@@ -83,19 +89,43 @@ class Batch:
         """
         if not self._operations:
             return []
-        from azure.core.exceptions import AzureError
-        from azure.cosmos.exceptions import CosmosBatchOperationError
-
-        container = await self._database.container(self._container)
         try:
-            replies = await container.execute_item_batch(self._operations, partition_key=self._key)
-        except CosmosBatchOperationError as error:
-            charge.record("batch", self._container, error.headers or {})
-            raise self._refusal(error) from self._failed(error)
-        except AzureError as error:
-            raise translate(error, "the batch") from error
-        charge.record("batch", self._container, dict(replies.get_response_headers()))
+            replies = await self._database.call(
+                "batch", self._container, "the batch", self._execute, repeatable=self._marked is not None
+            )
+        except Fault as fault:
+            if await self._applied_after_all(fault):
+                return await self._read_all()
+            failed = self._failed(fault.__cause__)
+            if failed is None:
+                raise
+            name = self._models[failed.index].__name__
+            raise fault_for(failed.status, f"{name} {failed.id}", fault.retry_after) from failed
         return [self._read(model, reply) for model, reply in zip(self._models, replies, strict=True)]
+
+    async def _execute(self, container: Any, hook: Any) -> list[dict[str, Any]]:
+        replies = await container.execute_item_batch(self._operations, partition_key=self._key)
+        hook(dict(replies.get_response_headers()))
+        return list(replies)
+
+    async def _applied_after_all(self, fault: Fault) -> bool:
+        """Whether a conflict is with our own first attempt, whose answer was lost (see `writing`)."""
+        if self._marked is None or not isinstance(fault, (AlreadyExists, PreconditionFailed, NotFound)):
+            return False
+        try:
+            stored = await read(self._database, self._container, self._key, self._marked, "the batch")
+        except NotFound:
+            return False
+        return bool(stored.get("write_id") == self._mark)
+
+    async def _read_all(self) -> list[Document | None]:
+        found: list[Document | None] = []
+        for model, id, operation in zip(self._models, self._ids, self._operations, strict=True):
+            if operation[0] == "delete":
+                found.append(None)
+            else:
+                found.append(model.from_wire(await read(self._database, self._container, self._key, id, id)))
+        return found
 
     def _add(self, model: type[Document], id: str, operation: Operation) -> Self:
         if len(self._operations) == MAX_OPERATIONS:
@@ -111,26 +141,20 @@ class Batch:
         if document.org_id != self._org:
             raise ValueError(f"{document.id} is not of {self._org}")
         body = document.to_wire()
-        body["updated_at"] = _stamp(self._clock)
+        body["updated_at"], body["write_id"] = rfc3339(self._clock.now()), self._mark
+        self._marked = self._marked or document.id
         if new or body["created_at"].startswith("1970-"):
             body["created_at"] = body["updated_at"]
         return body
 
-    def _failed(self, error: Any) -> BatchFailed:
-        index = int(error.error_index or 0)
-        return BatchFailed(index, self._operations[index][0], self._ids[index], int(error.status_code or 0))
-
-    def _refusal(self, error: Any) -> Fault:
-        failed = self._failed(error)
-        return fault_for(failed.status, f"{self._models[failed.index].__name__} {failed.id}")
+    def _failed(self, error: BaseException | None) -> BatchFailed | None:
+        """Which operation the SDK's error is about; None when it is about the batch as a whole."""
+        index = getattr(error, "error_index", None)
+        if index is None:
+            return None
+        return BatchFailed(index, self._operations[index][0], self._ids[index], int(getattr(error, "status_code", 0)))
 
     @staticmethod
     def _read(model: type[Document], reply: dict[str, Any]) -> Document | None:
         body = reply.get("resourceBody")
         return model.from_wire(body) if body else None
-
-
-def _stamp(clock: Clock) -> str:
-    from shared.platform.clock import rfc3339
-
-    return rfc3339(clock.now())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.platform.settings import Settings
 from shared.store import charge
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ResponseHook = Callable[..., None]
+ATTEMPTS: Final = 4
+AGAIN: Final = frozenset({449})
+UNKNOWN_OUTCOME: Final = frozenset({408})
 
 
 class Database:
@@ -46,21 +50,30 @@ class Database:
         container: str,
         what: str,
         act: Callable[[ContainerProxy, ResponseHook], Awaitable[T]],
+        *,
+        repeatable: bool = False,
     ) -> T:
         """Do one operation on a container: its charge is recorded, an error of the SDK becomes a `Fault`.
 
         `act` gets the container and a response hook that it must hand to the SDK; `what` names the thing in refusals.
+        449 (a write met another one and was not applied) is tried again here, as the SDK does not; 408 (nobody knows)
+        only when the operation is `repeatable`: applied twice it does no harm, and it knows its own work again.
         """
         from azure.core.exceptions import AzureError
 
         def hook(headers: Any, *_: Any) -> None:
             charge.record(operation, container, headers)
 
-        try:
-            return await act(await self.container(container), hook)
-        except AzureError as error:
-            charge.record(operation, container, getattr(error, "headers", None) or {})
-            raise translate(error, what) from error
+        again = AGAIN | UNKNOWN_OUTCOME if repeatable else AGAIN
+        for attempt in range(ATTEMPTS):
+            try:
+                return await act(await self.container(container), hook)
+            except AzureError as error:
+                charge.record(operation, container, getattr(error, "headers", None) or {})
+                if getattr(error, "status_code", None) not in again or attempt == ATTEMPTS - 1:
+                    raise translate(error, what) from error
+            await asyncio.sleep(random.uniform(0.005, 0.02 * 2**attempt))  # noqa: S311 - spreads writers, no secret
+        raise AssertionError("unreachable")
 
     async def ping(self) -> None:
         """One real, cheap read: the properties of the directory container.

@@ -16,6 +16,7 @@ from shared.store.containers import CONTAINERS
 from shared.store.cursors import Cursors
 from shared.store.documents import UNSTAMPED, Document
 from shared.store.query import Slice, Where, conditions, listing
+from shared.store.writing import Operation, if_match, new_write_id, ours_or, read, write
 
 D = TypeVar("D", bound=Document)
 MAX_PAGE: Final = 100
@@ -39,9 +40,7 @@ class Store:
             NotFound: there is none with that id and of that type in this organization.
         """
         key, what = _key(org, model, sub), f"{model.__name__} {id}"
-        raw = await self._database.call(
-            "read", model.container, what, lambda c, hook: c.read_item(id, partition_key=key, response_hook=hook)
-        )
+        raw = await read(self._database, model.container, key, id, what)
         if raw.get("type") != model.type_name():
             raise NotFound(f"{what} does not exist")
         return model.from_wire(raw)
@@ -150,7 +149,7 @@ class Store:
         condition: str | None = None,
         sub: str | None = None,
     ) -> D:
-        """Change some fields (`[{"op": "set", "path": "/state", "value": "ready"}]`, at most 9 operations).
+        """Change some fields (`[{"op": "set", "path": "/state", "value": "ready"}]`, at most 8 operations).
 
         Never count with `incr` without an ETag here: a retried write would count twice. Use a batch.
 
@@ -165,12 +164,16 @@ class Store:
         options = if_match(etag)
         if condition:
             options["filter_predicate"] = condition
-        raw = await self._database.call(
-            "patch",
-            model.container,
-            f"{model.__name__} {id}",
-            lambda c, hook: c.patch_item(id, key, changes, response_hook=hook, **options),
-        )
+        what, mark = f"{model.__name__} {id}", new_write_id()
+        changes.append({"op": "set", "path": "/write_id", "value": mark})
+
+        def act(container: Any, hook: Any) -> Any:
+            return container.patch_item(id, key, changes, response_hook=hook, **options)
+
+        try:
+            raw = await self._database.call("patch", model.container, what, act, repeatable=True)
+        except PreconditionFailed as refusal:
+            raw = await ours_or(refusal, self._database, model.container, key, id, mark, what)
         return model.from_wire(raw)
 
     async def delete(
@@ -227,21 +230,18 @@ class Store:
         """A transactional batch in the organization's partition."""
         return Batch(self._database, self._clock, org, container, _partition(org, container, sub))
 
-    async def _write(self, operation: str, org: OrgId, document: D) -> D:
+    async def _write(self, operation: Operation, org: OrgId, document: D) -> D:
         if document.org_id != org:
             raise ValueError(f"{document.id} is not of {org}")
-        _key(org, type(document), _sub_of(document))
-        body = document.to_wire()
-
-        def act(container: Any, hook: Any) -> Any:
-            if operation == "create":
-                return container.create_item(body, response_hook=hook)
-            if operation == "upsert":
-                return container.upsert_item(body, response_hook=hook)
-            return container.replace_item(document.id, body, response_hook=hook, **if_match(document.etag))
-
-        what = f"{type(document).__name__} {document.id}"
-        raw = await self._database.call(operation, document.container, what, act)
+        raw = await write(
+            self._database,
+            operation,
+            document.container,
+            _key(org, type(document), _sub_of(document)),
+            document.to_wire(),
+            what=f"{type(document).__name__} {document.id}",
+            etag=document.etag if operation == "replace" else None,
+        )
         return document.model_copy(update={"etag": raw["_etag"]})
 
     async def _page(
@@ -288,11 +288,3 @@ def _key(org: OrgId, model: type[Document], sub: str | None, *, prefix: bool = F
 def _sub_of(document: Document) -> str | None:
     field = CONTAINERS[document.container].sub_key
     return str(getattr(document, field)) if field else None
-
-
-def if_match(etag: str | None) -> dict[str, Any]:
-    if etag is None:
-        return {}
-    from azure.core import MatchConditions
-
-    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}

@@ -11,13 +11,14 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.store.client import Database
 from shared.store.documents import UNSTAMPED, Stored
 from shared.store.scoped import CONFLICT_ATTEMPTS
+from shared.store.writing import Operation, if_match, read, write
 
 E = TypeVar("E", bound="Unscoped")
 
@@ -69,12 +70,7 @@ class Directory:
         Raises:
             NotFound: there is none.
         """
-        raw = await self._database.call(
-            "read",
-            model.container,
-            f"{model.__name__} {id}",
-            lambda c, hook: c.read_item(id, partition_key=id, response_hook=hook),
-        )
+        raw = await read(self._database, model.container, id, id, f"{model.__name__} {id}")
         return model.from_wire(raw)
 
     async def find(self, model: type[E], id: str) -> E | None:
@@ -136,8 +132,6 @@ class Directory:
         Raises:
             NotFound: there is none.
         """
-        from shared.store.scoped import if_match
-
         await self._database.call(
             "delete",
             model.container,
@@ -177,21 +171,14 @@ class Directory:
             return False
         return True
 
-    async def _write(self, operation: str, entry: E) -> E:
-        body = {**entry.to_wire(), entry.partition_field: entry.id}
-        what = f"{type(entry).__name__} {entry.id}"
-
-        def act(container: Any, hook: Any) -> Any:
-            if operation == "create":
-                return container.create_item(body, response_hook=hook)
-            if operation == "upsert":
-                return container.upsert_item(body, response_hook=hook)
-            from shared.store.scoped import if_match
-
-            return container.replace_item(entry.id, body, response_hook=hook, **if_match(entry.etag))
-
-        raw = await self._database.call(operation, entry.container, what, act)
+    async def _write(self, operation: Operation, entry: E) -> E:
+        raw = await write(
+            self._database,
+            operation,
+            entry.container,
+            entry.id,
+            {**entry.to_wire(), entry.partition_field: entry.id},
+            what=f"{type(entry).__name__} {entry.id}",
+            etag=entry.etag if operation == "replace" else None,
+        )
         return entry.model_copy(update={"etag": raw["_etag"]})
-
-
-CONTAINERS_REACHED: Final = (DirectoryEntry.container, FleetShard.container)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from shared.composition import Services
+from shared.platform.settings import load_settings
+from tests.support.clocks import SetClock
+from tests.support.cosmos import CosmosPart
+
+
+@pytest.fixture(scope="session")
+def cosmos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CosmosPart]:
+    endpoint = CosmosPart(tmp_path_factory.mktemp("cosmos"))
+    with endpoint.part:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def database(cosmos: CosmosPart) -> dict[str, str]:
+    return cosmos.database()
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest_asyncio.fixture
+async def services(database: dict[str, str], clock: SetClock) -> AsyncIterator[Services]:
+    made = Services(load_settings(database), clock=clock)
+    yield made
+    await made.close()

@@ -1,0 +1,32 @@
+"""Documents of the tests' own."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from shared.store.documents import Document
+from shared.store.unscoped import DirectoryEntry
+
+
+class Note(Document):
+    type: Literal["test_note"] = "test_note"
+    text: str = ""
+    number: int = 0
+    tags: tuple[str, ...] = ()
+
+
+class OtherThing(Document):
+    type: Literal["test_other"] = "test_other"
+
+
+class Event(Document):
+    container: ClassVar[str] = "activity"
+    type: Literal["test_event"] = "test_event"
+    month: str
+    what: str = ""
+
+
+class Lookup(DirectoryEntry):
+    type: Literal["test_lookup"] = "test_lookup"
+    org: str = ""
+    n: int = 0
