@@ -15,6 +15,14 @@ MODULES: Final = (
     "functions.health",
     "functions.diagnostics",
     "functions.openapi",
+    "functions.auth",
+    "functions.me",
+    "functions.organizations",
+    "functions.members",
+    "functions.invitations",
+    "functions.roles",
+    "functions.api_keys",
+    "functions.audit",
 )
 
 

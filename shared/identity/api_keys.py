@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.identity.access import Access
+from shared.audit.models import Target
+from shared.audit.service import Audit
+from shared.identity.caller import Caller
 from shared.identity.errors import ApiKeyInvalid, ApiKeyNotFound, CannotPassOn, TooManyApiKeys
 from shared.identity.memory import Memory
 from shared.identity.models import ApiKey, ApiKeyIndex, ApiKeyUse
 from shared.identity.permissions import Permission
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import Fault, NotFound
-from shared.platform.ids import ApiKeyId, OrgId, UserId
+from shared.platform.errors import Fault, Invalid
+from shared.platform.ids import ApiKeyId, OrgId
 from shared.platform.results import Denied
 from shared.store.query import Slice, Where
 from shared.store.scoped import Store
@@ -30,6 +32,9 @@ from shared.store.unscoped import Directory, directory_id
 
 PREFIX: Final = "mk_"
 MAX_LIVE: Final = 100
+
+#: A key neither ends or hands over the organization nor makes more keys: what it opens would outlive its revocation.
+NOT_FOR_KEYS: Final = frozenset({Permission.ORG_DELETE, Permission.ORG_TRANSFER, Permission.API_KEYS_MANAGE})
 LOOK_AGAIN_SECONDS: Final = 30.0
 USE_NOTED_EVERY: Final = timedelta(minutes=10)
 
@@ -45,8 +50,8 @@ class Made:
 class ApiKeys:
     """The API keys of organizations."""
 
-    def __init__(self, store: Store, directory: Directory, clock: Clock) -> None:
-        self._store, self._directory, self._clock = store, directory, clock
+    def __init__(self, store: Store, directory: Directory, audit: Audit, clock: Clock) -> None:
+        self._store, self._directory, self._audit, self._clock = store, directory, audit, clock
         self._found: Memory[str, ApiKey] = Memory(clock, LOOK_AGAIN_SECONDS)
         self._noted: Memory[str, datetime] = Memory(clock, USE_NOTED_EVERY.total_seconds())
 
@@ -59,18 +64,22 @@ class ApiKeys:
         scopes: frozenset[Permission],
         expires_at: datetime | None,
         networks: tuple[str, ...],
-        maker: UserId,
-        access: Access,
+        by: Caller,
     ) -> Made:
         """A new key.
 
         Raises:
-            CannotPassOn: its maker lacks a scope.
+            CannotPassOn: its maker lacks a scope, or no key may have it.
             TooManyApiKeys: the organization has 100 live ones.
         """
-        allowed = access.may_pass_on_all(scopes, self._clock.now())
+        now = self._clock.now()
+        allowed = by.access.may_pass_on_all(scopes, now)
         if isinstance(allowed, Denied):
             raise CannotPassOn(allowed.reason)
+        if never := scopes & NOT_FOR_KEYS:
+            raise CannotPassOn(f"no API key may have {', '.join(sorted(never))}")
+        if expires_at is not None and expires_at <= now:
+            raise Invalid(f"expires_at is {(now - expires_at).total_seconds():.0f} s ago")
         live = await self._store.count(org, ApiKey, where=[Where("revoked_at", "=", None)])
         if live >= MAX_LIVE:
             raise TooManyApiKeys(f"the organization has {live} API keys; {MAX_LIVE} are allowed", limit=MAX_LIVE)
@@ -85,11 +94,14 @@ class ApiKeys:
             scopes=tuple(sorted(scopes)),
             expires_at=expires_at,
             networks=networks,
-            made_by=maker,
+            made_by=by.user,
         )
         # The index first: an entry without a key opens nothing, a key without its entry could never be used.
         await self._directory.create(ApiKeyIndex(id=_index_id(key.hash), org_id=org, key_id=key_id))
-        return Made(await self._store.create(org, key), text)
+        told = self._audit.pending(org, by.actor, "api_key.made", _target(key), after=_shown(key))
+        await self._store.batch(org).create(key).create(told).commit()
+        await self._audit.settle(told)
+        return Made(await self.get(org, key_id), text)
 
     async def page(self, org: OrgId, *, limit: int, cursor: str | None) -> Slice[ApiKey]:
         """The organization's keys, newest first."""
@@ -115,17 +127,19 @@ class ApiKeys:
             raise ApiKeyNotFound(f"there is no API key {key_id}")
         return found
 
-    async def revoke(self, org: OrgId, key_id: ApiKeyId, *, etag: str | None) -> ApiKey:
-        """End a key; elsewhere it may still be taken for 30 s. Revoking twice is no error."""
-        now = self._clock.now()
-        try:
-            key = await self._store.update(
-                org, ApiKey, key_id, lambda k: k if k.revoked_at else k.having(revoked_at=now), etag=etag
-            )
-        except NotFound:
-            raise ApiKeyNotFound(f"there is no API key {key_id}") from None
+    async def revoke(self, org: OrgId, key_id: ApiKeyId, *, by: Caller) -> None:
+        """End a key; elsewhere it may still be taken for 30 s. Revoking twice is no error.
+
+        Raises:
+            ApiKeyNotFound: there is none with that id.
+        """
+        key = await self.get(org, key_id)
+        if key.revoked_at is None:
+            told = self._audit.pending(org, by.actor, "api_key.revoked", _target(key), before=_shown(key))
+            revoked = key.having(revoked_at=self._clock.now())
+            await self._store.batch(org).replace(revoked).create(told).commit()
+            await self._audit.settle(told)
         self._found.forget(lambda digest: digest == key.hash)
-        return key
 
     async def authenticate(self, text: str, address: str) -> ApiKey:
         """The key that was sent.
@@ -164,6 +178,14 @@ class ApiKeys:
             await self._store.upsert(key.org_id, use)
         except Fault:
             telemetry.counter("identity.key_use_lost", "{use}").add(1)
+
+
+def _target(key: ApiKey) -> Target:
+    return Target(kind="api_key", id=key.id, name=key.name)
+
+
+def _shown(key: ApiKey) -> dict[str, object]:
+    return key.model_dump(mode="json", include={"name", "prefix", "scopes", "expires_at", "networks"})
 
 
 def _hash(text: str) -> str:

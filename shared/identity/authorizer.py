@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from shared.audit.actors import actor_of
-from shared.audit.models import Target
+from shared.audit.models import Actor, Target
 from shared.identity.access import Access, Resource, ResourceKind
 from shared.identity.authenticator import user_of
 from shared.identity.caller import Caller
-from shared.identity.errors import NotAMember, PermissionMissing
+from shared.identity.errors import NotAMember, PermissionMissing, PersonsOnly
 from shared.identity.permissions import Permission
+from shared.platform.ids import UserId
 from shared.platform.results import Denied
 
 if TYPE_CHECKING:
@@ -88,3 +89,24 @@ async def caller_of(call: Call) -> Caller:
 def build(services: Services) -> Authorizer:
     """For the composition root."""
     return services.identity.authorizer
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person who calls, in or out of an organization."""
+
+    user: UserId
+    actor: Actor
+
+
+def person_of(call: Call) -> Person:
+    """The person who calls.
+
+    Raises:
+        PersonsOnly: it is an API key.
+    """
+    from shared.http.principal import PrincipalKind
+
+    if call.principal.kind is not PrincipalKind.USER:
+        raise PersonsOnly("an API key cannot do this; sign in")
+    return Person(user_of(call.principal), actor_of(call))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.identity.api_keys import ApiKeys
 from shared.identity.authorizer import Authorizer
-from shared.identity.exchange import TokenExchange
+from shared.identity.exchange import GRANT, TokenExchange
 from shared.identity.keysets import KeySets
 from shared.identity.refresh import RefreshTokens
 from shared.identity.sessions import Sessions
@@ -28,6 +29,21 @@ class Identity:
     def audience(self) -> str:
         """What a site's statement must be addressed to: our exchange."""
         return f"{self._services.settings.public_url}/v1/auth/token"
+
+    def metadata(self) -> bytes:
+        """Authorization server metadata (RFC 8414), as JSON."""
+        issuer = self._services.settings.public_url
+        document = {
+            "issuer": issuer,
+            "token_endpoint": self.audience,
+            "revocation_endpoint": f"{issuer}/v1/auth/revoke",
+            "jwks_uri": f"{issuer}/.well-known/jwks.json",
+            "grant_types_supported": [GRANT, "refresh_token"],
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint_auth_methods_supported": ["none"],
+        }
+        return json.dumps(document).encode()
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -50,7 +66,7 @@ class Identity:
     def api_keys(self) -> ApiKeys:
         """Keys for automation."""
         s = self._services
-        return ApiKeys(s.store, s.directory, s.clock)
+        return ApiKeys(s.store, s.directory, s.audit, s.clock)
 
     @cached_property
     def exchange(self) -> TokenExchange:

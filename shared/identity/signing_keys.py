@@ -80,9 +80,9 @@ class KeyRing(BaseModel):
         """The key with this id, if it is still published."""
         return next((key for key in self.keys if key.kid == kid), None)
 
-    def jwks(self) -> dict[str, Any]:
-        """The published key set."""
-        return {"keys": [key.jwk() for key in self.keys]}
+    def published(self) -> bytes:
+        """The key set for everybody (RFC 7517), as JSON."""
+        return json.dumps({"keys": [key.jwk() for key in self.keys]}).encode()
 
     def text(self) -> str:
         """What is kept in the secret store."""

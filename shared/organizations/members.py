@@ -8,6 +8,7 @@ from datetime import datetime
 from shared.audit.models import Actor, AuditPending, Target
 from shared.audit.service import Audit
 from shared.identity.access import Effect, Grant, Resource
+from shared.identity.authorizer import Person
 from shared.identity.caller import Caller
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import Permission, Role
@@ -77,19 +78,44 @@ class Members:
         return await self._fresh(org, again_on_conflict(attempt))
 
     async def remove(self, org: OrgId, member: MemberId, *, etag: str, by: Caller) -> None:
-        """Remove a member, or leave (oneself).
+        """Remove a member.
 
         Raises:
-            MemberNotFound, NotOverThem, LastOwner, PreconditionFailed
+            MemberNotFound, MemberChanged, NotOverThem, LastOwner
         """
 
+        async def check(organization: Organization, target: Member) -> None:
+            if target.user_id != by.user:  # removing oneself is leaving
+                await self._check_over(organization, target, by, self._clock.now())
+
+        await self._remove(org, member, etag, "member.removed", by.actor, check)
+
+    async def leave(self, org: OrgId, member: MemberId, *, by: Person) -> None:
+        """Leave the organization; nobody needs a permission for that.
+
+        Raises:
+            MemberNotFound, LastOwner
+        """
+
+        async def check(_organization: Organization, _target: Member) -> None:
+            return
+
+        await self._remove(org, member, "*", "member.left", by.actor, check)
+
+    async def _remove(
+        self,
+        org: OrgId,
+        member: MemberId,
+        etag: str,
+        action: str,
+        actor: Actor,
+        check: Callable[[Organization, Member], Awaitable[None]],
+    ) -> None:
         async def attempt() -> Member:
             organization, roster, target = await self._picture(org, member, etag)
-            if target.user_id != by.user:
-                await self._check_over(organization, target, by, self._clock.now())
+            await check(organization, target)
             without = rules.without_member(roster, target.user_id, target.role)
-            action = "member.left" if target.user_id == by.user else "member.removed"
-            told = self._told(org, by.actor, action, target, {"role": target.role}, None)
+            told = self._told(org, actor, action, target, {"role": target.role}, None)
             batch = self._store.batch(org).delete(Member, target.id, etag=target.etag)
             await batch.replace(without).create(told).commit()
             await self._audit.settle(told)

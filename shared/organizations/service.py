@@ -10,6 +10,7 @@ from typing import TypeVar
 from shared.audit.models import Actor, Target
 from shared.audit.service import Audit
 from shared.identity.caller import Caller
+from shared.identity.models import User
 from shared.identity.permissions import Role
 from shared.identity.users import Users
 from shared.organizations import rules
@@ -80,6 +81,17 @@ class Organizations:
             NotFound: it was erased.
         """
         return await self._store.get(org, Organization, org)
+
+    async def of_person(self, user: User) -> list[tuple[Organization, Member]]:
+        """The organizations that a person belongs to, each with the membership; hints that came to nothing left out."""
+
+        async def read(org: OrgId) -> tuple[Organization, Member] | None:
+            organization = await self._store.find(org, Organization, org)
+            member = await self._store.find(org, Member, member_id(user.user_id))
+            return (organization, member) if organization and member else None
+
+        found = await asyncio.gather(*(read(membership.org_id) for membership in user.memberships))
+        return [entry for entry in found if entry is not None]
 
     async def change(self, org: OrgId, changes: dict[str, object], *, etag: str, by: Caller) -> Organization:
         """Change the given fields.

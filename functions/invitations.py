@@ -1,0 +1,137 @@
+"""Invitations of the organization. (Answering one is under /v1/me and /v1/invitations/accept.)"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.composition import services
+from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
+from shared.identity.authorizer import caller_of
+from shared.identity.errors import CannotPassOn
+from shared.identity.permissions import Permission
+from shared.organizations import bulk
+from shared.organizations.bulk import BulkResult
+from shared.organizations.errors import (
+    AlreadyMember,
+    InvitationClosed,
+    InvitationExists,
+    InvitationNotFound,
+    InvitationsClosed,
+    MemberLimit,
+    RoleNotFound,
+)
+from shared.organizations.models import Invitation, InvitationState
+from shared.platform.clock import Timestamp
+from shared.platform.ids import InvitationId
+
+routes = Routes("invitations", services)
+blueprint = routes.blueprint
+
+_INVITING = [AlreadyMember, InvitationExists, InvitationsClosed, MemberLimit, RoleNotFound, CannotPassOn]
+
+Address = Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$")]
+RoleName = Annotated[
+    str, Field(max_length=64, description="A built-in role, or the id of one of the organization's own.")
+]
+
+
+class InvitationQuery(ListQuery):
+    """Filters of the list of invitations."""
+
+    state: InvitationState | None = None
+
+
+class InvitationCreate(In):
+    """Whom to invite, and to which role."""
+
+    email: Address
+    role: RoleName = "viewer"
+
+
+class InvitationsCreate(In):
+    """Several addresses for one role."""
+
+    emails: list[Address] = Field(min_length=1, max_length=bulk.MAX_ITEMS)
+    role: RoleName = "viewer"
+
+
+class InvitationView(Out):
+    """An invitation."""
+
+    id: str
+    email: str
+    role: str
+    state: InvitationState
+    invited_by: str
+    created_at: Timestamp
+    expires_at: Timestamp
+
+
+class NewInvitation(InvitationView):
+    """An invitation just made, with the secret of its link: shown this once."""
+
+    token: str
+
+
+@routes.get("/v1/invitations", permission=Permission.MEMBERS_READ)
+async def list_invitations(call: Call, query: InvitationQuery) -> Page[InvitationView]:
+    """Invitations, newest first."""
+    found = await call.services.invitations.page(call.org, state=query.state, limit=query.limit, cursor=query.cursor)
+    return call.page(found, view_invitation)
+
+
+@routes.post(
+    "/v1/invitations", permission=Permission.MEMBERS_INVITE, status=201, response=NewInvitation, problems=_INVITING
+)
+async def create_invitation(call: Call, body: InvitationCreate) -> Reply:
+    """Invite an e-mail address, with or without an account. Open for 7 days; it counts against the member limit.
+
+    The reply holds the secret of the link, so it is not kept for an Idempotency-Key: an address has at most one open
+    invitation, and a second call says so.
+    """
+    by, invitation_id = await caller_of(call), InvitationId(call.new_id("inv"))
+    made = await call.services.invitations.invite(call.org, invitation_id, email=body.email, role=body.role, by=by)
+    shown = NewInvitation(**view_invitation(made.invitation).model_dump(), token=made.secret)
+    return Reply(shown, status=201, etag=made.invitation.etag, location=f"/v1/invitations/{invitation_id}")
+
+
+@routes.post("/v1/invitations/bulk", permission=Permission.MEMBERS_INVITE, rate="heavy")
+async def create_invitations(call: Call, body: InvitationsCreate) -> BulkResult:
+    """Invite several addresses; each has a result of its own."""
+    by, invitations = await caller_of(call), call.services.invitations
+
+    async def invite(email: str) -> Invitation:
+        new = InvitationId(call.new_id("inv"))
+        return (await invitations.invite(call.org, new, email=email, role=body.role, by=by)).invitation
+
+    return await bulk.each(body.emails, invite)
+
+
+@routes.get(
+    "/v1/invitations/{invitation_id}",
+    permission=Permission.MEMBERS_READ,
+    response=InvitationView,
+    problems=[InvitationNotFound],
+)
+async def read_invitation(call: Call, invitation_id: InvitationId) -> Reply:
+    """One invitation."""
+    found = await call.services.invitations.get(call.org, invitation_id)
+    return Reply(view_invitation(found), etag=found.etag)
+
+
+@routes.delete(
+    "/v1/invitations/{invitation_id}",
+    permission=Permission.MEMBERS_INVITE,
+    if_match=False,
+    problems=[InvitationNotFound, InvitationClosed],
+)
+async def withdraw_invitation(call: Call, invitation_id: InvitationId) -> None:
+    """Take an open invitation back. (It can only be answered or withdrawn, so there is no version to name.)"""
+    await call.services.invitations.withdraw(call.org, invitation_id, by=await caller_of(call))
+
+
+def view_invitation(invitation: Invitation) -> InvitationView:
+    """An invitation as members see it."""
+    return InvitationView.model_validate(invitation, from_attributes=True)
