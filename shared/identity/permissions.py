@@ -211,3 +211,32 @@ DESCRIPTIONS: dict[Permission, str] = {
     P.WEBHOOKS_READ: "See webhooks (never their secrets).",
     P.WEBHOOKS_MANAGE: "Make, change and delete webhooks.",
 }
+
+
+def table() -> str:
+    """The page docs/reference/permissions.md."""
+    roles = list(Role)
+    lines = [
+        "# Who may what",
+        "",
+        "Written from `shared/identity/permissions.py` by `python -m shared.identity.permissions`; a test compares the two.",
+        "",
+        "A member has one role: a built-in one, or one that the organization has made of the permissions below. A grant",
+        "adds a single permission to one member, a deny takes one away; either may be limited to one server, node or",
+        "template, and to a time. A deny beats every grant and every role. Nobody gives what they lack, and nobody changes",
+        "the rights of a member who holds more than they do. An API key can do what its scopes say and its maker still may,",
+        "whichever is less; no key may delete or hand over the organization, or make keys.",
+        "",
+        f"| permission | lets one | {' | '.join(roles)} |",
+        f"|---|---|{'|'.join(':-:' for _ in roles)}|",
+    ]
+    for permission, text in DESCRIPTIONS.items():
+        marks = ("yes" if permission in ROLE_PERMISSIONS[role] else "" for role in roles)
+        lines.append(f"| `{permission}` | {text} | {' | '.join(marks)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(table())
