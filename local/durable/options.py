@@ -89,10 +89,11 @@ def options_for(
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise StartError(f"host.json: extensions.durableTask.{name} is {value!r}; write a number from 1")
             options = replace(options, **{field: value})  # type: ignore[arg-type]  # the field's name is a value here
-    executor = environment.get("DURABLE_EXECUTOR", options.executor)
-    if executor not in get_args(ExecutorMode):
-        raise StartError(f"DURABLE_EXECUTOR is {executor!r}; write one of {', '.join(get_args(ExecutorMode))}")
-    options = replace(options, executor=executor)
+    mode = environment.get("DURABLE_EXECUTOR", options.executor)
+    known: dict[str, ExecutorMode] = {name: name for name in get_args(ExecutorMode)}
+    if mode not in known:
+        raise StartError(f"DURABLE_EXECUTOR is {mode!r}; write one of {', '.join(known)}")
+    options = replace(options, executor=known[mode])
     if text := environment.get("DURABLE_RETENTION_DAYS"):
         try:
             days = float(text)

@@ -370,6 +370,13 @@ def reyield_loser(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
+def leaking_result(context: df.DurableOrchestrationContext):
+    """Pitfall: an operation that sets no result, in one batch with another that does."""
+    entity = df.EntityId("counter", context.instance_id)
+    return (yield context.task_all([context.call_entity(entity, "add", 3), context.call_entity(entity, "silent")]))
+
+
+@app.orchestration_trigger(context_name="context")
 def unknown_activity(context: df.DurableOrchestrationContext):
     """An activity that nobody wrote."""
     return (yield context.call_activity("nobody_wrote_this", 1))
