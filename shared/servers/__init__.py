@@ -1,0 +1,1 @@
+"""Servers: what members want to run, where it runs, and how it is."""

@@ -1,0 +1,1 @@
+"""Tasks: how one gets from one state to another, with steps, a deadline, and a retry."""

@@ -1,0 +1,58 @@
+"""Decisions about tasks: what follows an attempt, and how long things may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from shared.tasks.models import TaskKind
+
+MAX_ATTEMPTS: Final = 3
+PAUSES: Final = (timedelta(seconds=5), timedelta(seconds=30))  # before the second and the third attempt
+
+#: From the request to the end, whatever happens. An install may download tens of gigabytes.
+DEADLINES: Final[dict[TaskKind, timedelta]] = {
+    TaskKind.PROVISION: timedelta(hours=2),
+    TaskKind.REINSTALL: timedelta(hours=2),
+    TaskKind.UPDATE: timedelta(hours=2),
+    TaskKind.START: timedelta(minutes=20),
+    TaskKind.RESTART: timedelta(minutes=30),
+    TaskKind.RESUME: timedelta(minutes=20),
+    TaskKind.STOP: timedelta(minutes=12),
+    TaskKind.SUSPEND: timedelta(minutes=12),
+    TaskKind.KILL: timedelta(minutes=5),
+    TaskKind.DELETE: timedelta(minutes=30),
+}
+
+
+def outcome_of(event: Any) -> Mapping[str, Any]:
+    """What a report's event holds, however many times it was encoded on its way."""
+    import json
+
+    while isinstance(event, str):
+        try:
+            event = json.loads(event)
+        except ValueError:
+            return {}
+    return event if isinstance(event, Mapping) else {}
+
+
+def tries_again(attempt: int, outcome: Mapping[str, Any]) -> bool:
+    """Whether a failed attempt is followed by another: the node says that it may help, and attempts are left."""
+    report = (outcome.get("result") or {}).get("report") or {}
+    steps = report.get("steps") or []
+    retryable = any(
+        step.get("state") == "failed" and step.get("retryable") for step in steps if isinstance(step, Mapping)
+    )
+    return outcome.get("status") == "failed" and retryable and attempt % MAX_ATTEMPTS != 0
+
+
+def pause_after(attempt: int) -> timedelta:
+    """How long to wait before the next attempt."""
+    return PAUSES[min((attempt - 1) % MAX_ATTEMPTS, len(PAUSES) - 1)]
+
+
+def step_name(kind: TaskKind, attempt: int) -> str:
+    """The wait of an attempt: the command's id follows from it."""
+    return f"{kind.value}#{attempt}"
