@@ -90,7 +90,13 @@ class Api:
         self.profile.access_token = body["access_token"]
         self.profile.access_expires_at = time.time() + float(body["expires_in"])
         self.profile.refresh_token = body.get("refresh_token") or ""
+        self.profile.org_id = body.get("organization") or ""
         self.profile.save()
+
+    def for_organization(self, org_id: str) -> None:
+        """Change to a token for another organization of the same person."""
+        renewal = {"grant_type": "refresh_token", "refresh_token": self.profile.refresh_token, "client_id": "cli"}
+        self.token({**renewal, "organization": org_id})
 
     def _authorization(self) -> dict[str, str]:
         if self._api_key:
@@ -117,7 +123,7 @@ class Api:
         form: dict[str, str] | None = None,
     ) -> httpx.Response:
         try:
-            return self._http.request(method, path, params=params, json=body, data=form, headers=headers)
+            return self._http.request(method, path, params=params or None, json=body, data=form, headers=headers)
         except httpx.HTTPError as error:
             raise CliError(
                 f"{self.profile.api} cannot be reached ({error}); is it running? `make run` starts it here"

@@ -23,10 +23,7 @@ class ApiError(CliError):
 
     def __str__(self) -> str:
         lines = [self.detail or self.title]
-        lines += [
-            f"  {row.get('field') or row.get('pointer') or ''}: {row.get('reason') or row.get('detail') or row}"
-            for row in self.errors
-        ]
+        lines += [f"  {row.get('field', '')}: {row.get('message', '')}" for row in self.errors]
         lines.append(f"  ({self.code}, request {self.request_id})")
         return "\n".join(lines)
 
