@@ -157,8 +157,9 @@ class Pipeline:
             out["ETag"] = reply.etag
             if request.method == "GET" and request.headers.get("if-none-match") == reply.etag:
                 return func.HttpResponse(b"", status_code=304, headers=out)
+        out["Content-Type"] = reply.content_type
         out.update(reply.headers)
-        return func.HttpResponse(encode(reply.body), status_code=status, headers=out, mimetype=reply.content_type)
+        return func.HttpResponse(encode(reply.body), status_code=status, headers=out)
 
 
 def _request(method: str, raw: func.HttpRequest) -> Request:

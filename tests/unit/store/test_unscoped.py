@@ -22,7 +22,7 @@ ALLOWED = {
     "shared/http/ratelimit.py": "rate windows",
     "shared/identity/": "sign-in: users by issuer and subject, sessions, refresh tokens, API keys, used-up token ids",
     "shared/nodes/": "enrolment-token hashes, certificate thumbprints, used-up proofs, shards of the fleet's liveness",
-    "shared/organizations/models.py": "invitations by the hash of an address, for people who have no account yet",
+    "shared/organizations/": "invitations by the hash of an address, for people who have no account yet",
 }
 
 
