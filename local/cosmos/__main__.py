@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import contextlib
 import gc
 import logging
 import os
@@ -24,6 +23,7 @@ from local.cosmos.app import App
 from local.cosmos.auth import MasterKey
 from local.cosmos.continuation import TokenSigner
 from local.cosmos.engine import MAX_RANGES, Engine, Options
+from local.cosmos.housekeeping import keep_house
 from local.cosmos.storage import Storage
 
 PART = "cosmos"
@@ -49,7 +49,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="FULL survives power loss, NORMAL the death of the process (default: FULL)",
     )
     parser.add_argument(
-        "--strict", action="store_true", help="answer cross-partition queries with a query plan, as Azure"
+        "--strict",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="answer cross-partition queries that need merging with a query plan, as Azure does (default: on)",
     )
     parser.add_argument("--ranges", type=int, default=1, help=f"pretend so many physical partitions, 1 to {MAX_RANGES}")
     parser.add_argument(
@@ -124,8 +127,11 @@ async def serve(arguments: argparse.Namespace) -> None:
             gc.freeze()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, _stop, server)
-            with contextlib.suppress(asyncio.CancelledError):
+            house = asyncio.create_task(keep_house(engine))
+            try:
                 await server._serve([listener])
+            finally:
+                house.cancel()
         finally:
             engine.close()
             log.info("stopped")

@@ -8,10 +8,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
-from local.cosmos import feeds, items, resources
+from local.cosmos import changefeed, feeds, items, offers, resources
+from local.cosmos.charges import Operation
 from local.cosmos.engine import Engine
-from local.cosmos.errors import CosmosError, not_found
+from local.cosmos.errors import CosmosError, Substatus, not_found
+from local.cosmos.headers import check_headers
 from local.cosmos.http import Request, Response
+from local.cosmos.local_api import serve_local
+from local.cosmos.model import Container
 from local.cosmos.shape import MAX_ITEM_BYTES
 
 Scope = MutableMapping[str, Any]
@@ -27,29 +31,42 @@ async def _post_items(engine: Engine, request: Request) -> Response:
     """One address for create, upsert, query and batch: headers tell them apart."""
     if request.flag("x-ms-cosmos-is-batch-request"):
         return await items.run_batch(engine, request)
-    if request.flag("x-ms-documentdb-isquery") or request.headers.get("content-type", "").startswith(
-        "application/query+json"
-    ):
+    if request.is_query or request.flag("x-ms-cosmos-is-query-plan-request"):
         return await feeds.query_items(engine, request)
     return await items.create_item(engine, request)
 
 
 async def _get_items(engine: Engine, request: Request) -> Response:
+    if "a-im" in request.headers:
+        return await changefeed.read_changes(engine, request)
     return await feeds.read_all(engine, request)
+
+
+async def _post_databases(engine: Engine, request: Request) -> Response:
+    query = resources.query_databases if request.is_query else resources.create_database
+    return await query(engine, request)
+
+
+async def _post_containers(engine: Engine, request: Request) -> Response:
+    query = resources.query_containers if request.is_query else resources.create_container
+    return await query(engine, request)
 
 
 # Path shapes: fixed words, with `*` for a name. Method -> handler.
 ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
     (): {"GET": resources.read_account},
-    ("dbs",): {"GET": resources.list_databases, "POST": resources.create_database},
+    ("dbs",): {"GET": resources.list_databases, "POST": _post_databases},
     ("dbs", "*"): {"GET": resources.read_database, "DELETE": resources.delete_database},
-    ("dbs", "*", "colls"): {"GET": resources.list_containers, "POST": resources.create_container},
+    ("dbs", "*", "colls"): {"GET": resources.list_containers, "POST": _post_containers},
     ("dbs", "*", "colls", "*"): {
         "GET": resources.read_container,
         "PUT": resources.replace_container,
         "DELETE": resources.delete_container,
     },
     ("dbs", "*", "colls", "*", "pkranges"): {"GET": resources.list_ranges},
+    ("offers",): {"GET": offers.list_offers, "POST": offers.query_offers},
+    ("offers", "*"): {"GET": offers.read_offer, "PUT": offers.replace_offer},
+    ("dbs", "*", "colls", "*", "operations", "partitionkeydelete"): {"POST": feeds.delete_partition},
     ("dbs", "*", "colls", "*", "docs"): {"GET": _get_items, "POST": _post_items},
     ("dbs", "*", "colls", "*", "docs", "*"): {
         "GET": items.read_item,
@@ -80,7 +97,9 @@ def match(segments: tuple[str, ...]) -> dict[str, Handler]:
         CosmosError: 404.
     """
     shape = tuple("*" if number % 2 else word for number, word in enumerate(segments))
-    found = ROUTES.get(segments) or ROUTES.get(shape)
+    if segments[-2:] == ("operations", "partitionkeydelete"):
+        shape = (*shape[:-1], "partitionkeydelete")
+    found = ROUTES.get(shape)
     if found is None:
         raise not_found(f"There is no resource at /{'/'.join(segments)}.")
     return found
@@ -98,7 +117,8 @@ class App:
         request = self._request(scope)
         try:
             request.body = await _body(receive)
-            response = await self._serve(request)
+            client = scope.get("client") or ("", 0)
+            response = await self._serve(request, client[0])
         except CosmosError as error:
             headers = {"x-ms-substatus": str(error.substatus), **error.headers}
             response = Response(error.status, error.body(), headers, error.charge)
@@ -107,7 +127,9 @@ class App:
             response = Response(500, CosmosError(500, "The endpoint failed; its log says why.").body())
         await self._send(send, request, response)
 
-    async def _serve(self, request: Request) -> Response:
+    async def _serve(self, request: Request, client: str) -> Response:
+        if request.segments[:1] == ("_local",):
+            return serve_local(self.engine, request, client)
         handlers = match(request.segments)
         kind, link = signed_resource(request.segments)
         headers = request.headers
@@ -117,7 +139,44 @@ class App:
         handler = handlers.get(request.method)
         if handler is None:
             raise CosmosError(405, f"{request.method} is not defined for /{'/'.join(request.segments)}.")
-        return await handler(self.engine, request)
+        check_headers(headers)
+        return await self._metered(handler, request)
+
+    async def _metered(self, handler: Handler, request: Request) -> Response:
+        """Run a handler within the container's budget, and book what it cost."""
+        engine = self.engine
+        database, name = (*request.segments[1:4:2], "", "")[:2]
+        container = engine.storage.containers.get((database, name))
+        if container is not None:
+            _check_rid(container, request)
+            if engine.budget is not None:
+                self._admit(container.rid, request.now)
+        if engine.faults.orders:
+            engine.faults.strike(request, after=False)
+        try:
+            response = await handler(engine, request)
+        except CosmosError as error:
+            self._book(database, name, container, Operation.METADATA, error.charge, request.now)
+            raise
+        self._book(database, name, container, response.operation, response.charge, request.now)
+        if engine.faults.orders:
+            engine.faults.strike(request, after=True)
+        return response
+
+    def _admit(self, container: int, now: float) -> None:
+        assert self.engine.budget is not None
+        try:
+            self.engine.budget.admit(container, now)
+        except CosmosError:
+            self.engine.meter.throttled += 1
+            raise
+
+    def _book(
+        self, database: str, name: str, container: Container | None, operation: Operation, charge: float, now: float
+    ) -> None:
+        self.engine.meter.record(database, name if container else "", operation, charge)
+        if self.engine.budget is not None and container is not None:
+            self.engine.budget.charge(container.rid, now, charge)
 
     def _request(self, scope: Scope) -> Request:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -147,6 +206,17 @@ class App:
         raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": raw})
         await send({"type": "http.response.body", "body": body})
+
+
+def _check_rid(container: Container, request: Request) -> None:
+    """A client that still thinks of a container of that name which was dropped must refresh its cache."""
+    wanted = request.headers.get("x-ms-cosmos-intended-collection-rid")
+    if wanted is not None and wanted != container.resource_id:
+        raise CosmosError(
+            400,
+            f"The container was made anew: its resource id is {container.resource_id}, not {wanted}.",
+            substatus=Substatus.CONTAINER_RECREATED,
+        )
 
 
 async def _body(receive: Receive) -> bytes:

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from local.cosmos.auth import MasterKey
+from local.cosmos.budget import Budget
 from local.cosmos.continuation import TokenSigner
+from local.cosmos.faults import Faults
 from local.cosmos.meter import Meter
 from local.cosmos.model import Container
 from local.cosmos.storage import Storage
@@ -21,7 +23,7 @@ class Options:
     """Switches of the endpoint."""
 
     ranges: int = 1  # physical partitions that are pretended, 1 to MAX_RANGES
-    strict: bool = False  # cross-partition queries are answered with a query plan, as the service does
+    strict: bool = True  # cross-partition queries are answered with a query plan, as the service does
     deny_cross_partition: bool = False  # a query or feed without a partition key gets 403: finds tenant leaks
     push_down: bool = True
     faults: bool = False
@@ -38,10 +40,14 @@ class Engine:
     options: Options = field(default_factory=Options)
     clock: Callable[[], float] = time.time
     meter: Meter = field(init=False)
+    budget: Budget | None = field(init=False)
+    faults: Faults = field(init=False)
     threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.clock())
+        self.budget = None if self.options.budget is None else Budget(self.options.budget)
+        self.faults = Faults()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="query")
 
     def range_bounds(self) -> list[tuple[str, str]]:

@@ -13,13 +13,17 @@ from local.cosmos import charges, shape
 from local.cosmos.charges import Operation
 from local.cosmos.documents import LIVE
 from local.cosmos.engine import Engine
-from local.cosmos.errors import CosmosError, bad_request
+from local.cosmos.errors import CosmosError, Substatus, bad_request
 from local.cosmos.http import Request, Response
-from local.cosmos.items import KEY_HEADER, item_headers
+from local.cosmos.items import KEY_HEADER, item_headers, locate
+from local.cosmos.jsonvalue import Value
 from local.cosmos.model import Container
 from local.cosmos.partition import PartitionKey, parse_header, prefix_range
+from local.cosmos.query.crosspartition import needs_plan, query_plan
 from local.cosmos.query.execution import Page, Target, TooLongInline, run_page
+from local.cosmos.query.parser import parse
 from local.cosmos.query.plan import Plan, make_plan, parameters_of
+from local.cosmos.query.routing import Pinned, pinned
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -43,12 +47,24 @@ async def query_items(engine: Engine, request: Request) -> Response:
     text = body.get("query")
     if not isinstance(text, str):
         raise bad_request("The body of a query needs a string 'query'.")
+    parameters = parameters_of(body)
+    if request.flag("x-ms-cosmos-is-query-plan-request"):
+        return Response(200, orjson.dumps(query_plan(text, parameters)), operation=Operation.QUERY)
     if not _SCOPED & request.headers.keys() and not request.flag("x-ms-documentdb-query-enablecrosspartition"):
         raise bad_request(
             "Cross partition query is required but disabled. Please set x-ms-documentdb-query-enablecrosspartition to "
             "true, specify x-ms-documentdb-partitionkey, or revise your query to avoid this exception."
         )
-    return await _answer(engine, request, container, text, parameters_of(body), Operation.QUERY)
+    if engine.options.strict and not _SCOPED & request.headers.keys() and needs_plan(parse(text)):
+        plan = orjson.dumps(query_plan(text, parameters)).decode()
+        raise CosmosError(
+            400,
+            "The provided cross partition query can not be directly served by the gateway. "
+            "This is a first chance (internal) exception that all newer clients will know how to handle gracefully.",
+            substatus=Substatus.CROSS_PARTITION_QUERY_NOT_SERVABLE,
+            extra={"additionalErrorInfo": plan},
+        )
+    return await _answer(engine, request, container, text, parameters, Operation.QUERY)
 
 
 async def _answer(
@@ -59,8 +75,9 @@ async def _answer(
     parameters: dict[str, Any],
     operation: Operation,
 ) -> Response:
-    target = scope_of(engine, request, container)
     plan = make_plan(text, parameters, push_down=engine.options.push_down and not container.scan_only)
+    places = None if KEY_HEADER in request.headers else pinned(plan.query, parameters, container.key)
+    target = scope_of(engine, request, container, places)
     size = page_size(request)
     binding = orjson.dumps([container.rid, target.where, target.binds[1:], text, parameters], default=repr)
     token = request.headers.get("x-ms-continuation")
@@ -89,13 +106,14 @@ def page_size(request: Request) -> int:
     return min(size, MAX_PAGE)
 
 
-def scope_of(engine: Engine, request: Request, container: Container) -> Target:
+def scope_of(engine: Engine, request: Request, container: Container, places: Pinned | None = None) -> Target:
     """Which documents the request may see: a partition, a part of the hash ring, or all.
 
     Raises:
         CosmosError: 400 for a malformed header, 403 when the whole container is meant and that is switched off.
     """
-    clauses, binds = [LIVE], [request.second]
+    clauses: list[str] = [LIVE]
+    binds: list[Value] = [request.second]
     header = request.headers.get(KEY_HEADER)
     if header is not None:
         values = parse_header(header)
@@ -105,7 +123,7 @@ def scope_of(engine: Engine, request: Request, container: Container) -> Target:
         return partition_target(container, container.key.of_header(header), request.second)
     start_epk, end_epk = request.headers.get("x-ms-start-epk"), request.headers.get("x-ms-end-epk")
     low, high = _range(engine, request)
-    if start_epk is None and engine.options.deny_cross_partition:
+    if start_epk is None and places is None and engine.options.deny_cross_partition:
         raise CosmosError(
             403,
             "Cross-partition queries are switched off here (--deny-cross-partition): "
@@ -114,11 +132,22 @@ def scope_of(engine: Engine, request: Request, container: Container) -> Target:
     low, high = max(low, start_epk or ""), min(high, end_epk or "FF")
     if low:
         clauses.append("epk>=?")
-        binds.append(low)  # type: ignore[arg-type]
+        binds.append(low)
     if high != "FF":
         clauses.append("epk<?")
-        binds.append(high)  # type: ignore[arg-type]
+        binds.append(high)
+    if places is not None:
+        sql, values = _places(places)
+        clauses.append(sql)
+        binds.extend(values)
     return Target(container.table, " AND ".join(clauses), tuple(binds))
+
+
+def _places(places: Pinned) -> tuple[str, tuple[str, ...]]:
+    if places.items is not None:
+        marks = ",".join(["(?,?)"] * len(places.items))
+        return f"(pk,id) IN (VALUES {marks})" if marks else "0", tuple(text for pair in places.items for text in pair)
+    return f"pk IN ({','.join('?' * len(places.keys))})", places.keys
 
 
 def partition_target(container: Container, key: PartitionKey, now: int) -> Target:
@@ -134,6 +163,19 @@ def _range(engine: Engine, request: Request) -> tuple[str, str]:
     if not number.isdecimal() or int(number) >= len(bounds):
         raise CosmosError(410, f"The partition key range {number!r} does not exist.", substatus=1002)
     return bounds[int(number)]
+
+
+async def delete_partition(engine: Engine, request: Request) -> Response:
+    """`POST .../operations/partitionkeydelete`: every item of one logical partition."""
+    container, key = locate(engine, request)
+    with engine.storage.committer.unit() as db:
+        gone = db.execute(
+            f"DELETE FROM {container.table} WHERE epk=? AND +pk=? RETURNING length(body)", (key.epk, key.text)
+        ).fetchall()
+        db.execute("DELETE FROM unique_values WHERE container=? AND pk=?", (container.rid, key.text))
+    await engine.storage.committer.committed()
+    charge = round(sum(charges.delete(size) for (size,) in gone), 2)
+    return Response(200, None, item_headers(engine, container), charge, Operation.DELETE)
 
 
 async def _run(

@@ -25,6 +25,13 @@ class Request:
         """The time in whole seconds, as `_ts` counts."""
         return int(self.now)
 
+    @property
+    def is_query(self) -> bool:
+        """Whether a POST carries a query rather than a resource."""
+        return self.flag("x-ms-documentdb-isquery") or self.headers.get("content-type", "").startswith(
+            "application/query+json"
+        )
+
     def flag(self, name: str) -> bool:
         """A header that is true, in any case: the SDK writes `True`."""
         return self.headers.get(name, "").lower() == "true"

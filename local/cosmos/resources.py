@@ -11,7 +11,9 @@ from local.cosmos.engine import Engine
 from local.cosmos.errors import CosmosError, bad_request
 from local.cosmos.http import Request, Response
 from local.cosmos.indexing import check_definition
-from local.cosmos.model import Container, etag
+from local.cosmos.listing import feed, query_resources
+from local.cosmos.model import Container, Database, etag
+from local.cosmos.offers import add_offer, wanted_throughput
 
 
 async def read_account(_engine: Engine, request: Request) -> Response:
@@ -49,7 +51,10 @@ async def create_database(engine: Engine, request: Request) -> Response:
     name = shape.check_id(body.get("id"), "database")
     if name in engine.storage.databases:
         raise CosmosError(409, f"A database with the id '{name}' already exists.")
+    throughput = wanted_throughput(request)
     database = engine.storage.add_database(name, request.second)
+    if throughput is not None:
+        add_offer(engine, database, throughput)
     await engine.storage.committer.committed()
     return _json(201, database.body(), etag(database.rid, 1))
 
@@ -70,8 +75,7 @@ async def delete_database(engine: Engine, request: Request) -> Response:
 async def list_containers(engine: Engine, request: Request) -> Response:
     """`GET /dbs/{id}/colls`."""
     database = engine.storage.database(request.segments[1])
-    mine = [container.body() for container in engine.storage.containers.values() if container.database is database]
-    return feed("DocumentCollections", database.resource_id, mine)
+    return feed("DocumentCollections", database.resource_id, _containers(engine, database))
 
 
 async def create_container(engine: Engine, request: Request) -> Response:
@@ -82,7 +86,10 @@ async def create_container(engine: Engine, request: Request) -> Response:
     definition = check_definition(body)
     if (database.id, name) in engine.storage.containers:
         raise CosmosError(409, f"A container with the id '{name}' already exists in database '{database.id}'.")
+    throughput = wanted_throughput(request)
     container = engine.storage.add_container(database, name, definition, request.second)
+    if throughput is not None:
+        add_offer(engine, container, throughput)
     await engine.storage.committer.committed()
     return _container(201, container)
 
@@ -151,10 +158,19 @@ async def list_ranges(engine: Engine, request: Request) -> Response:
     return answer
 
 
-def feed(name: str, owner: str, items: list[dict[str, Any]]) -> Response:
-    """A list of resources."""
-    body = orjson.dumps({"_rid": owner, name: items, "_count": len(items)})
-    return Response(200, body, {"x-ms-item-count": str(len(items))})
+async def query_databases(engine: Engine, request: Request) -> Response:
+    """`POST /dbs` with a query."""
+    return query_resources(request, "Databases", "", [item.body() for item in engine.storage.databases.values()])
+
+
+async def query_containers(engine: Engine, request: Request) -> Response:
+    """`POST /dbs/{id}/colls` with a query."""
+    database = engine.storage.database(request.segments[1])
+    return query_resources(request, "DocumentCollections", database.resource_id, _containers(engine, database))
+
+
+def _containers(engine: Engine, database: Database) -> list[dict[str, Any]]:
+    return [container.body() for container in engine.storage.containers.values() if container.database is database]
 
 
 def _container(status: int, container: Container) -> Response:

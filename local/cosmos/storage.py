@@ -120,6 +120,7 @@ class Storage:
         with self.committer.unit() as db:
             for container in mine:
                 self._drop(db, container)
+            db.execute("DELETE FROM offers WHERE database=?", (database.rid,))
             db.execute("DELETE FROM databases WHERE rid=?", (database.rid,))
         for container in mine:
             del self.containers[database.id, container.id]

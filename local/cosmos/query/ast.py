@@ -78,11 +78,19 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
-    """Arithmetic, comparison, logic, `??`, `||`."""
+    """Arithmetic, comparison, `??`, `||`."""
 
     operator: str
     left: Node
     right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Logic(Node):
+    """`AND` or `OR` of two or more terms."""
+
+    operator: str
+    terms: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,11 +172,11 @@ class TreeBuilder(Transformer[Token, Any]):
     def coalesce(self, left: Any, right: Any) -> ast.Node:
         return ast.Binary("??", _open(left), _open(right))
 
-    def or_(self, left: Any, _or: Token, right: Any) -> ast.Node:
-        return ast.Binary("OR", _open(left), _open(right))
+    def disjunction(self, *terms: Any) -> ast.Node:
+        return ast.Logic("OR", tuple(_open(term) for term in terms[::2]))
 
-    def and_(self, left: Any, _and: Token, right: Any) -> ast.Node:
-        return ast.Binary("AND", _open(left), _open(right))
+    def conjunction(self, *terms: Any) -> ast.Node:
+        return ast.Logic("AND", tuple(_open(term) for term in terms[::2]))
 
     def compare(self, left: Any, operator: Token, right: Any) -> ast.Node:
         _refuse_negation(left)

@@ -107,14 +107,14 @@ class Compiler:
 
     def binary(self, node: ast.Binary, scope: Scope) -> Evaluate:
         left, right = self.compile(node.left, scope), self.compile(node.right, scope)
-        if node.operator == "AND":
-            return _and(left, right)
-        if node.operator == "OR":
-            return _or(left, right)
         if node.operator == "??":
             return _coalesce(left, right)
         run = BINARY[node.operator]
         return lambda env: run(left(env), right(env))
+
+    def logic(self, node: ast.Logic, scope: Scope) -> Evaluate:
+        terms = [self.compile(term, scope) for term in node.terms]
+        return _decide(terms, decisive=node.operator == "OR")
 
     def membership(self, node: ast.In, scope: Scope) -> Evaluate:
         operand = self.compile(node.operand, scope)
@@ -137,7 +137,7 @@ class Compiler:
     def between(self, node: ast.Between, scope: Scope) -> Evaluate:
         low = ast.Binary(">=", node.operand, node.low)
         high = ast.Binary("<=", node.operand, node.high)
-        both: ast.Node = ast.Binary("AND", low, high)
+        both: ast.Node = ast.Logic("AND", (low, high))
         return self.compile(ast.Unary("NOT", both) if node.negated else both, scope)
 
     def like(self, node: ast.Like, scope: Scope) -> Evaluate:
@@ -235,28 +235,18 @@ def _element(of: Evaluate, key: Value) -> Evaluate:
     return lambda env: pick(of(env), key)
 
 
-def _and(left: Evaluate, right: Evaluate) -> Evaluate:
+def _decide(terms: list[Evaluate], *, decisive: bool) -> Evaluate:
+    """AND is decided by one false term, OR by one true one; else every term must be a boolean."""
+
     def run(env: Environment) -> Value:
-        a = left(env)
-        if a is False:
-            return False
-        b = right(env)
-        if b is False:
-            return False
-        return True if a is True and b is True else UNDEFINED
-
-    return run
-
-
-def _or(left: Evaluate, right: Evaluate) -> Evaluate:
-    def run(env: Environment) -> Value:
-        a = left(env)
-        if a is True:
-            return True
-        b = right(env)
-        if b is True:
-            return True
-        return False if a is False and b is False else UNDEFINED
+        result: Value = not decisive
+        for term in terms:
+            value = term(env)
+            if value is decisive:
+                return decisive
+            if value is not (not decisive):
+                result = UNDEFINED
+        return result
 
     return run
 
@@ -276,6 +266,7 @@ _HANDLERS: dict[type[ast.Node], Callable[..., Evaluate]] = {
     ast.Member: Compiler.member,
     ast.Unary: Compiler.unary,
     ast.Binary: Compiler.binary,
+    ast.Logic: Compiler.logic,
     ast.In: Compiler.membership,
     ast.Between: Compiler.between,
     ast.Like: Compiler.like,

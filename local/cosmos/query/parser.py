@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lark import Lark, Token
-from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedToken, VisitError
+from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
 from local.cosmos.errors import CosmosError, bad_request
 from local.cosmos.query.ast import Query
@@ -42,13 +42,15 @@ def parse(text: str) -> Query:
         _check_nesting(text)
         query = _builder.transform(_lark.parse(text))
     except UnexpectedToken as error:
-        raise _syntax(text, error.pos_in_stream, error.token) from None
+        raise _syntax(text, _position(error), error.token) from None
     except UnexpectedCharacters as error:
-        raise _syntax(text, error.pos_in_stream, text[error.pos_in_stream]) from None
+        raise _syntax(text, _position(error), text[_position(error)]) from None
     except VisitError as error:
         if isinstance(error.orig_exc, CosmosError):
             raise error.orig_exc from None
         raise
+    except RecursionError:
+        raise bad_request("The query is too complex: its expressions are nested too deeply.") from None
     except LarkError as error:
         raise bad_request(f"Syntax error: {error}.") from error
     assert isinstance(query, Query)
@@ -82,6 +84,11 @@ def _check_nesting(text: str) -> None:
             raise bad_request(
                 f"The query is too complex: over {MAX_TOKENS} words, or {MAX_NESTING} operators in a row."
             )
+
+
+def _position(error: UnexpectedInput) -> int:
+    position: int | None = error.pos_in_stream
+    return position or 0
 
 
 def _syntax(text: str, position: int, found: Token | str) -> CosmosError:

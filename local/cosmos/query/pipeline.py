@@ -93,9 +93,11 @@ class Compiled:
 
     def bounds(self, env: Environment) -> tuple[int, int | None]:
         """How many rows to skip, and how many to give at most."""
-        offset = 0 if self.offset is None else _count(self.offset(env), "OFFSET")
+        offset = 0 if self.offset is None else whole_count(self.offset(env), "OFFSET")
         limits = [
-            _count(value(env), name) for value, name in ((self.limit, "LIMIT"), (self.top, "TOP")) if value is not None
+            whole_count(value(env), name)
+            for value, name in ((self.limit, "LIMIT"), (self.top, "TOP"))
+            if value is not None
         ]
         return offset, min(limits) if limits else None
 
@@ -129,7 +131,12 @@ def _distinct(values: Iterator[Value]) -> Iterator[Value]:
             yield value
 
 
-def _count(value: Value, name: str) -> int:
+def whole_count(value: Value, name: str) -> int:
+    """An operand of TOP, OFFSET or LIMIT.
+
+    Raises:
+        CosmosError: 400, no whole number, or too great.
+    """
     if type(value) is not int or not 0 <= value <= MAX_LIMIT:
         raise bad_request(f"{name} needs a whole number from 0 to {MAX_LIMIT}, not {value!r}.")
     return value

@@ -35,6 +35,13 @@ def make_plan(text: str, parameters: Mapping[str, Value], *, push_down: bool = T
     Raises:
         CosmosError: 400, it cannot be read, or a parameter is missing.
     """
+    try:
+        return _divide(text, parameters, push_down=push_down)
+    except RecursionError:
+        raise bad_request("The query is too complex: its expressions are nested too deeply.") from None
+
+
+def _divide(text: str, parameters: Mapping[str, Value], *, push_down: bool) -> Plan:
     query = parse(text)
     for name in _parameters(text):
         if name not in parameters:

@@ -17,6 +17,7 @@ from local.cosmos.jsonvalue import Rank, Value, is_number, rank
 from local.cosmos.query import ast
 
 _SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+MAX_TERMS = 200  # SQLite refuses expressions deeper than 1,000
 MAX_CHOICES = 500  # SQLite's limit on bound values is far higher; a longer list is evaluated
 Binds = tuple[Value, ...]
 
@@ -99,18 +100,8 @@ class Pusher:
 
     def filter(self, node: ast.Node) -> Fragment | None:
         """SQL that is true exactly when the expression is true; when it is not, it may be false or NULL."""
-        if isinstance(node, ast.Binary) and node.operator in ("AND", "OR"):
-            left, right = self.filter(node.left), self.filter(node.right)
-            if left is None or right is None:
-                return None
-            if node.operator == "AND":
-                return Fragment(
-                    f"({left.sql} AND {right.sql})",
-                    left.binds + right.binds,
-                    left.equal + right.equal,
-                    left.ranged + right.ranged,
-                )
-            return Fragment(f"({left.sql} OR {right.sql})", left.binds + right.binds)
+        if isinstance(node, ast.Logic):
+            return _join(node, self.filter)
         if isinstance(node, ast.Unary) and node.operator == "NOT":
             inner = self.three_valued(node.operand)
             return None if inner is None else Fragment(f"NOT {inner.sql}", inner.binds)
@@ -119,11 +110,8 @@ class Pusher:
 
     def three_valued(self, node: ast.Node) -> Fragment | None:
         """SQL that is true, false, or NULL for undefined, exactly as the expression is."""
-        if isinstance(node, ast.Binary) and node.operator in ("AND", "OR"):
-            left, right = self.three_valued(node.left), self.three_valued(node.right)
-            if left is None or right is None:
-                return None
-            return Fragment(f"({left.sql} {node.operator} {right.sql})", left.binds + right.binds)
+        if isinstance(node, ast.Logic):
+            return _join(node, self.three_valued)
         if isinstance(node, ast.Unary) and node.operator == "NOT":
             inner = self.three_valued(node.operand)
             return None if inner is None else Fragment(f"(NOT {inner.sql})", inner.binds)
@@ -171,7 +159,7 @@ class Pusher:
         )
 
     def _between(self, node: ast.Between) -> tuple[Fragment, Fragment] | None:
-        both = ast.Binary("AND", ast.Binary(">=", node.operand, node.low), ast.Binary("<=", node.operand, node.high))
+        both = ast.Logic("AND", (ast.Binary(">=", node.operand, node.low), ast.Binary("<=", node.operand, node.high)))
         exact, loose = self.three_valued(both), self.filter(both)
         return (exact, loose) if exact is not None and loose is not None else None
 
@@ -282,6 +270,25 @@ class Pusher:
         )
 
 
+def _join(node: ast.Logic, translate: Callable[[ast.Node], Fragment | None]) -> Fragment | None:
+    if len(node.terms) > MAX_TERMS:
+        return None
+    made = [translate(term) for term in node.terms]
+    parts = [fragment for fragment in made if fragment is not None]
+    if len(parts) < len(made):
+        return None
+    sql = "(" + f" {node.operator} ".join(part.sql for part in parts) + ")"
+    binds = tuple(bind for part in parts for bind in part.binds)
+    if node.operator == "OR":
+        return Fragment(sql, binds)
+    return Fragment(
+        sql,
+        binds,
+        equal=tuple(path for part in parts for path in part.equal),
+        ranged=tuple(path for part in parts for path in part.ranged),
+    )
+
+
 _MIRROR = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _KINDS = {
     "IS_DEFINED": "<>0",
@@ -311,17 +318,16 @@ def conjuncts(node: ast.Node | None) -> list[ast.Node]:
     """The parts of a filter that must all be true."""
     if node is None:
         return []
-    if isinstance(node, ast.Binary) and node.operator == "AND":
-        return conjuncts(node.left) + conjuncts(node.right)
+    if isinstance(node, ast.Logic) and node.operator == "AND":
+        return [part for term in node.terms for part in conjuncts(term)]
     return [node]
 
 
 def conjunction(nodes: Sequence[ast.Node]) -> ast.Node | None:
     """The filter that holds when all parts do."""
-    whole: ast.Node | None = None
-    for node in nodes:
-        whole = node if whole is None else ast.Binary("AND", whole, node)
-    return whole
+    if not nodes:
+        return None
+    return nodes[0] if len(nodes) == 1 else ast.Logic("AND", tuple(nodes))
 
 
 @dataclass(frozen=True, slots=True)
