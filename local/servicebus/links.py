@@ -67,20 +67,25 @@ class IncomingLink(Link):
                 return
         self._settled = self._settled or fields[4] is True
         self._size += len(payload)
-        if self._size > self.limit:
-            text = f"the message has more than {self.limit} bytes"
-            self.fail(p.AmqpError("amqp:link:message-size-exceeded", text))
-            return
-        if payload:
+        # Too large: what still comes of it is let go as it comes, and the whole is refused at its end. (A detach instead
+        # would reach the SDK as an unknown error without the reason.)
+        if payload and self._size <= self.limit:
             self._parts.append(payload)
-        if fields[5] is True:
-            return
-        number, whole, settled = self._number, b"".join(self._parts), self._settled
+        if fields[5] is not True:
+            self._on_last_frame(aborted=fields[9] is True)
+
+    def _on_last_frame(self, *, aborted: bool) -> None:
+        number, size, whole, settled = self._number, self._size, b"".join(self._parts), self._settled
         self._number, self._parts, self._size, self._settled = None, [], 0, False
         if self.credit <= CREDIT // 2:
             self.send_flow()
-        if fields[9] is not True:
+        if aborted or number is None:
+            return
+        if size <= self.limit:
             self.on_message(number, whole, settled=settled)
+        elif not settled:
+            text = f"the message has {size} bytes; at most {self.limit} are allowed"
+            self.acknowledge(number, p.rejected(p.AmqpError("amqp:link:message-size-exceeded", text)))
 
     def on_message(self, number: int, payload: bytes, *, settled: bool) -> None:
         """A whole message."""

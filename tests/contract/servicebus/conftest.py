@@ -1,0 +1,34 @@
+"""One endpoint a module run, a clean set of queues a test, and skipping by what the target can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.servicebus.target import CAPABILITIES, Queues, Target, open_target
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    with open_target(tmp_path_factory.mktemp("servicebus")) as found:
+        yield found
+
+
+@pytest.fixture
+def needs(target: Target):  # type: ignore[no-untyped-def]
+    """Call with capability names to skip where the target lacks one."""
+
+    def check(*names: str) -> None:
+        missing = set(names) - CAPABILITIES[target.name]
+        if missing:
+            pytest.skip(f"{target.name} cannot: {', '.join(sorted(missing))}")
+
+    return check
+
+
+@pytest.fixture
+def queues(target: Target) -> Iterator[Queues]:
+    made = Queues(target)
+    yield made
+    made.clear()
