@@ -204,11 +204,8 @@ class Walker:
             policy = _policy(action["retryOptions"])
             return Retry(parent, policy, lambda: self._now, lambda node: self._leaf(action, node), self._schedule_pause)
         node = self._leaf(action, parent)
-        if kind == TIMER and action["isCanceled"]:
-            self._open.pop(self._next_id - 1, None)
-            node.done = True
-        elif kind in (CONTINUE_AS_NEW, SIGNAL_ENTITY):
-            node.done = True
+        if kind in (CONTINUE_AS_NEW, SIGNAL_ENTITY) or (kind == TIMER and action["isCanceled"]):
+            node.done = True  # a cancelled timer still fires one day, and is not heard then
         return node
 
     def _group(self, action: Action, parent: Node | None, kind: int) -> Node:
