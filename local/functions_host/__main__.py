@@ -12,6 +12,7 @@ from local.common.errors import StartError, refuse
 from local.functions_host.host import PART, Host
 from local.functions_host.log import LiveLog
 from local.functions_host.options import Options, parse_options
+from local.functions_host.reload import Reloader
 
 
 async def _serve(options: Options, log: LiveLog) -> None:
@@ -31,6 +32,8 @@ def main() -> None:
     """Start the host; one line and exit code 2 if it cannot."""
     options = parse_options()
     log = LiveLog(colour=options.colour, quiet=options.quiet)
+    if options.reload:
+        sys.exit(Reloader(options, log).run())
     try:
         uvloop.run(_serve(options, log))
     except StartError as error:

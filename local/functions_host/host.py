@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
+import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from local.common.folder import DataFolder
 from local.common.sockets import listen
@@ -14,12 +16,14 @@ from local.functions_host.broker.bindings import ServiceBusBindings, uses_servic
 from local.functions_host.durable import DurableFunctions
 from local.functions_host.hostjson import HostJson, load_host_json
 from local.functions_host.http import HttpFront
-from local.functions_host.invoker import Invoker, group_of
+from local.functions_host.invoker import Invoker
 from local.functions_host.keys import DURABLE_SYSTEM_KEY, load_keys
 from local.functions_host.loader import load_app
 from local.functions_host.log import AppLogHandler, LiveLog
 from local.functions_host.management import Management
 from local.functions_host.meter.counters import Meter
+from local.functions_host.meter.report import make_report, one_line
+from local.functions_host.meter.sources import fetch_sources
 from local.functions_host.model import Function
 from local.functions_host.options import Options
 from local.functions_host.outputs import NoOutputs, Outputs
@@ -28,6 +32,7 @@ from local.functions_host.server import Server
 from local.functions_host.settings import load_settings
 from local.functions_host.table import start_table
 from local.functions_host.timers import TimerService, TimerStore
+from local.functions_host.tls import server_context
 
 if TYPE_CHECKING:
     from local.durable.engine import DurableEngine
@@ -48,6 +53,7 @@ class Host:
             StartError: anything that keeps it from running, in one line.
         """
         self.options, self.log = options, log
+        self._tls = self._make_tls()
         # The port first: whoever comes second hears of it before anything is written.
         self._listener = listen(options.host, options.port, what="HTTP")
         self.port: int = self._listener.getsockname()[1]
@@ -59,7 +65,7 @@ class Host:
         self.functions: list[Function] = load_app(options.app)
         check_routes(self.functions, self.host_json.route_prefix)
         for function in self.functions:
-            self.meter.register(function.name, group_of(function))
+            self.meter.register(function.name, function.group)
         self.keys = load_keys(self._folder.path, [function.name for function in self.functions])
         self._invoker = Invoker(options.app, options.threads, self.host_json.timeout, self.meter)
         self._bus = self._open_bus()
@@ -71,6 +77,7 @@ class Host:
         self.engine: DurableEngine | None = self._open_engine()
         self._server = Server(self._front())
         self._by_hand: set[asyncio.Task[None]] = set()
+        self._since = time.time()
 
     @property
     def address(self) -> str:
@@ -81,12 +88,14 @@ class Host:
 
     async def start(self) -> None:
         """Begin to answer, to keep time and to work on orchestrations."""
-        await self._server.start(self._listener)
+        self._invoker.start()
+        await self._server.start(self._listener, self._tls)
         if self.engine is not None:
             # The client of the SDK is told its links once; the engine starts after it can be called.
             binding = self.engine.client_binding(await self._own_address(), self.keys.system[DURABLE_SYSTEM_KEY])
             self._invoker.client_binding = lambda: binding
             await self.engine.start()
+        gc.freeze()  # a full collection would walk the modules of every SDK that the app imports
         self._timers.start()
         if self._bus is not None:
             self._bus.start()
@@ -95,6 +104,7 @@ class Host:
 
     async def stop(self) -> None:
         """Take no more work, let requests in flight finish, and close the data."""
+        self.log.host(one_line(await self.cost_report()))
         await self._timers.stop()
         if self._bus is not None:
             await self._bus.stop()
@@ -115,14 +125,25 @@ class Host:
         engine = self.engine.health() if self.engine is not None else {}
         return {**engine, **(self._bus.health() if self._bus is not None else {})}
 
-    def run_by_hand(self, name: str, text: str) -> bool:  # noqa: ARG002 - the input is for functions with one
-        """Start a function outside of its trigger; False if there is none that can be started so."""
+    def run_by_hand(self, name: str) -> bool:
+        """Start a timer function outside of its schedule; False if there is no such function."""
         if not self._timers.has(name):
             return False
         task = asyncio.get_running_loop().create_task(self._timers.run_now(name))
         self._by_hand.add(task)
         task.add_done_callback(self._by_hand.discard)
         return True
+
+    async def cost_report(self) -> dict[str, Any]:
+        """What Azure would have billed since the start, other parts included."""
+        sources = await fetch_sources(self.options.meter_sources)
+        return make_report(self.meter, sources, since=self._since)
+
+    def _make_tls(self) -> ssl.SSLContext | None:
+        options = self.options
+        if options.tls_cert is None or options.tls_key is None:
+            return None
+        return server_context(options.tls_cert, options.tls_key, options.client_ca)
 
     async def _own_address(self) -> str:
         """A plain address on the loopback where the durable client reaches this host; a second listener if need be."""
@@ -144,10 +165,11 @@ class Host:
             strict=self.options.strict,
         )
         management = Management(self)
-        front.mount("admin", management.admin)
+        front.mount("/admin", management.admin)
+        front.mount("/diagnostics/cost", management.cost)
         if self.engine is not None:
-            front.mount("runtime", management.runtime)
-            front.mount(self.engine.loopback_path.split("/")[1], management.loopback)
+            front.mount("/runtime", management.runtime)
+            front.mount(self.engine.loopback_path, management.loopback)
         return front
 
     def _open_bus(self) -> ServiceBusBindings | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
-import azure.functions
 from azure.functions.http import HttpRequest
 
+from local.functions_host.answers import Answer, home_page, send_answer, to_answer
 from local.functions_host.hostjson import DEFAULT_BODY_LIMIT
 from local.functions_host.invoker import InvocationFailed, Invoker
 from local.functions_host.keys import Keys
@@ -22,18 +19,12 @@ from local.functions_host.outputs import Outputs
 from local.functions_host.router import Router
 from local.functions_host.server import CLIENT_CERTIFICATE, Receive, Scope, Send
 
-RawHeaders = list[tuple[bytes, bytes]]
 Mount = Callable[["Request"], Awaitable["Answer"]]
 
 # Headers that the front of App Service sets or the host itself: never taken from the outside.
 _DROPPED = frozenset(
     ("x-arr-clientcert", "x-ms-client-principal", "x-ms-client-principal-id", "x-ms-client-principal-name")
 )
-# Headers of a function's answer that the server makes itself.
-_OWN = frozenset(("content-length", "transfer-encoding", "connection", "date", "keep-alive"))
-_BAD_NAME = re.compile(rb'[\x00-\x20\x7f()<>@,;:\\"/\[\]?={}]')
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_BODILESS = frozenset((204, 304))
 
 
 class Refused(Exception):
@@ -72,15 +63,6 @@ class Request:
         return self.headers.get("x-functions-key") or self.params.get("code")
 
 
-@dataclass(slots=True)
-class Answer:
-    """An answer, ready to send."""
-
-    status: int
-    body: bytes = b""
-    headers: RawHeaders | None = None
-
-
 class HttpFront:
     """The ASGI app: reserved paths first, then the app's routes."""
 
@@ -100,14 +82,22 @@ class HttpFront:
         self._invoker, self._outputs, self._keys, self._log = invoker, outputs, keys, log
         self._strict, self._body_limit = strict, body_limit
         self._router: Router[Function] = Router()
-        self._mounts: dict[str, Mount] = {}
+        self._mounts: dict[str, tuple[str, Mount]] = {}
         for function in functions:
             if function.kind == "httpTrigger" and not function.disabled:
                 self._router.add(route_of(function, prefix), methods_of(function), function)
 
-    def mount(self, first_segment: str, handler: Mount) -> None:
-        """Give every path that begins with this segment to `handler`, before any function."""
-        self._mounts[first_segment.lower()] = handler
+    def mount(self, path: str, handler: Mount) -> None:
+        """Give a path and all below it to `handler`, before any function; at most one for each first segment."""
+        self._mounts[path.split("/")[1].lower()] = (path.lower().rstrip("/"), handler)
+
+    def _mounted(self, path: str) -> Mount | None:
+        found = self._mounts.get(path[1:].split("/", 1)[0].lower())
+        if found is None:
+            return None
+        prefix, handler = found
+        lower = path.lower()
+        return handler if lower == prefix or lower.startswith(f"{prefix}/") else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,44 +105,40 @@ class HttpFront:
         start = time.perf_counter()
         path = scope["raw_path"].decode("latin-1")
         method = scope["method"]
-        mount = self._mounts.get(path[1:].split("/", 1)[0].lower()) if self._mounts else None
         try:
+            mount = self._mounted(path)
             if mount is not None:
-                await _send(send, method, await mount(await self._read(scope, receive, path)))
+                await send_answer(send, method, await mount(await self._read(scope, receive, path)))
                 return
             found = self._router.match(method, path)
             if found is None:
-                await _send(send, method, _home() if path == "/" else Answer(404))
+                await send_answer(send, method, home_page() if path == "/" else Answer(404))
                 return
-            function, values = found
             request = await self._read(scope, receive, path)
-            self._authorise(function, request)
+            await self._call(found[0], found[1], request, send, start)
         except Refused as refused:
-            await _send(send, method, Answer(refused.status))
+            await send_answer(send, method, Answer(refused.status))
             self._log.invocation(
-                "http", f"{method} {path}", "-", time.perf_counter() - start, str(refused) or None, str(refused.status)
+                "http", f"{method} {path}", "-", time.perf_counter() - start, str(refused), str(refused.status)
             )
-            return
-        await self._call(function, values, request, send, start)
-
-    def _authorise(self, function: Function, request: Request) -> None:
-        level = str(function.trigger.raw.get("authLevel") or "function").lower()
-        if level != "anonymous" and not self._keys.allows(level, function.name, request.key):
-            raise Refused(401, "no access key, or one that does not open this function")
 
     async def _call(
         self, function: Function, values: dict[str, str], request: Request, send: Send, start: float
     ) -> None:
+        level = function.auth_level
+        if level != "anonymous" and not self._keys.allows(level, function.name, request.key):
+            raise Refused(401, "no access key, or one that does not open this function")
         error: str | None = None
         try:
-            traceparent = request.headers.get("traceparent")
-            result, outputs = await self._invoker.call(function, _as_sdk(request, values), traceparent=traceparent)
+            result, outputs = await self._invoker.call(
+                function, _as_sdk(request, values), traceparent=request.headers.get("traceparent")
+            )
             answer = to_answer(result)
             if outputs:
                 await self._outputs.send(outputs)
         except (InvocationFailed, TypeError) as failure:
             error, answer = str(failure), Answer(500)
-        await _send(send, request.method, answer)
+        await send_answer(send, request.method, answer)
         self._log.invocation(
             "http",
             f"{request.method} {request.path}",
@@ -163,32 +149,13 @@ class HttpFront:
         )
 
     async def _read(self, scope: Scope, receive: Receive, path: str) -> Request:
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name = raw_name.decode("latin-1")
-            value = raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-        for name in _DROPPED.intersection(headers):
-            del headers[name]
-        certificate = scope.get("state", {}).get(CLIENT_CERTIFICATE)
-        if certificate is not None:
-            headers["x-arr-clientcert"] = certificate
-        client = scope["client"]
-        if client is not None:  # App Service's front appends the caller it saw; the last entry is the true one
-            seen = f"{client[0]}:{client[1]}"
-            before = headers.get("x-forwarded-for")
-            headers["x-forwarded-for"] = f"{before}, {seen}" if before else seen
+        headers = _headers(scope)
+        body = b""
+        if "content-length" in headers or "transfer-encoding" in headers:
+            body = await self._body(headers, receive)
         query = scope["query_string"].decode("latin-1")
-        return Request(
-            method=scope["method"],
-            path=path,
-            query=query,
-            headers=headers,
-            params=_params(query) if query else {},
-            body=await self._body(headers, receive),
-            scheme=scope["scheme"],
-            client=client,
-        )
+        params = _params(query) if query else {}
+        return Request(scope["method"], path, query, headers, params, body, scope["scheme"], scope["client"])
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         """The real host forwards a body only if Content-Length is above zero (azure-functions-host #4926, #7930)."""
@@ -212,6 +179,26 @@ class HttpFront:
             message = await receive()
             pieces.append(message.get("body", b""))
         return b"".join(pieces)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """A request's headers as the app sees them: one value a name, and none that only the front of Azure may set."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name = raw_name.decode("latin-1")
+        if name in headers:
+            headers[name] = f"{headers[name]},{raw_value.decode('latin-1')}"
+        elif name not in _DROPPED:
+            headers[name] = raw_value.decode("latin-1")
+    certificate = scope["state"].get(CLIENT_CERTIFICATE)
+    if certificate is not None:
+        headers["x-arr-clientcert"] = certificate
+    client = scope["client"]
+    if client is not None:  # App Service's front appends the caller it saw; the last entry is the true one
+        before = headers.get("x-forwarded-for")
+        seen = f"{client[0]}:{client[1]}"
+        headers["x-forwarded-for"] = f"{before}, {seen}" if before else seen
+    return headers
 
 
 def route_of(function: Function, prefix: str) -> str:
@@ -248,64 +235,3 @@ def _as_sdk(request: Request, values: Mapping[str, str]) -> HttpRequest:
         body_type="bytes",
         body=request.body,
     )
-
-
-def to_answer(result: Any) -> Answer:
-    """What a function returned, as an answer.
-
-    Raises:
-        TypeError: it returned something else than a `str` or an `HttpResponse`, or a header that HTTP does not allow.
-    """
-    if isinstance(result, str):
-        return Answer(200, result.encode(), [(b"content-type", b"text/plain; charset=utf-8")])
-    if not isinstance(result, azure.functions.HttpResponse):
-        raise TypeError(
-            f"unable to encode outgoing TypedData: unsupported type for an HTTP answer: {type(result).__name__}"
-        )
-    named: dict[str, str] = {}
-    cookies: list[str] = []
-    for name, value in result.headers.items():
-        lower = name.lower()
-        if lower == "set-cookie":
-            cookies.append(value)
-        elif lower not in _OWN:
-            named[lower] = value  # one value a name, the last: the worker's protocol has no more
-    if "content-type" not in named:
-        mimetype = result.mimetype
-        named["content-type"] = f"{mimetype}; charset={result.charset}" if mimetype.startswith("text/") else mimetype
-    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in named.items()]
-    for cookie in cookies:
-        headers.extend((b"set-cookie", text.encode("latin-1", "replace")) for text in _cookie_texts(cookie))
-    for name_bytes, value_bytes in headers:
-        if _BAD_NAME.search(name_bytes) or _BAD_VALUE.search(value_bytes):
-            raise TypeError(f"the header {name_bytes!r} holds a character that HTTP does not allow")
-    return Answer(result.status_code, result.get_body(), headers)
-
-
-def _cookie_texts(text: str) -> list[str]:
-    """A Set-Cookie value as it leaves the real host, which parses it and writes it anew (values percent-encoded)."""
-    try:
-        jar = SimpleCookie(text)
-    except CookieError:
-        return []
-    found = []
-    for morsel in jar.values():
-        morsel.set(morsel.key, morsel.value, quote(morsel.value, safe="-_.~"))
-        found.append(morsel.OutputString())
-    return found
-
-
-async def _send(send: Send, method: str, answer: Answer) -> None:
-    headers = answer.headers if answer.headers is not None else []
-    body = answer.body
-    if answer.status in _BODILESS:
-        body = b""
-    else:
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-
-
-def _home() -> Answer:
-    text = b"<!doctype html><title>Functions host</title><p>Your Functions app is up and running.\n"
-    return Answer(200, text, [(b"content-type", b"text/html; charset=utf-8")])

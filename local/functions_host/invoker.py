@@ -7,7 +7,7 @@ import contextvars
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from local.functions_host.log import current_function
 from local.functions_host.meter.counters import Meter
 from local.functions_host.model import Function
 
+_WATCH_SECONDS = 0.5  # how late a functionTimeout may be noticed; its least is one second
+
 
 class InvocationFailed(Exception):
     """A call failed; the text is "ClassName: message", as Microsoft's worker words it."""
@@ -24,18 +26,6 @@ class InvocationFailed(Exception):
 
 class FunctionTimeout(InvocationFailed):
     """A call ran longer than host.json's functionTimeout."""
-
-
-def group_of(function: Function) -> str:
-    """The set of functions that share instances on Flex Consumption: all HTTP, all Durable, else each its own.
-
-    https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#per-function-scaling
-    """
-    if function.kind == "httpTrigger":
-        return "http"
-    if function.kind in ("orchestrationTrigger", "activityTrigger", "entityTrigger"):
-        return "durable"
-    return function.name
 
 
 class Invoker:
@@ -48,7 +38,13 @@ class Invoker:
         self._timeout = timeout
         self._meter = meter
         self.client_binding: Callable[[], str] = str  # set once the durable engine listens
-        self.running = 0
+        self._deadlines: dict[asyncio.Task[Any], float] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch over functionTimeout."""
+        if self._timeout is not None:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def call(
         self, function: Function, value: Any, *, traceparent: str | None = None
@@ -67,13 +63,13 @@ class Invoker:
             InvocationFailed: it raised, took too long, or returned a value that nothing takes.
         """
         arguments = self._arguments(function, value, traceparent)
-        group, start = group_of(function), time.monotonic()
+        group, start = function.group, time.monotonic()
         self._meter.began(group, start)
-        self.running += 1
         failed = True
         token = current_function.set(function.name)
         try:
-            result = await self._run(function, arguments)
+            work = function.call(**arguments) if function.is_async else self._in_thread(function, arguments)
+            result = await (work if self._timeout is None else self._within(work, start + self._timeout, function))
             outputs = self._outputs(function, arguments, result)
             failed = False
             return result, outputs
@@ -83,7 +79,6 @@ class Invoker:
             raise InvocationFailed(describe_failure(error)) from error
         finally:
             current_function.reset(token)
-            self.running -= 1
             self._meter.ended(function.name, group, start, time.monotonic(), failed)
 
     async def in_pool(self, function: Function, work: Callable[[], Any]) -> Any:
@@ -97,29 +92,41 @@ class Invoker:
 
     def close(self) -> None:
         """Take no more calls; threads that still run are left to end with the process (a thread cannot be killed)."""
+        if self._watcher is not None:
+            self._watcher.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, function: Function, arguments: dict[str, Any]) -> Any:
-        if function.is_async:
-            work = function.call(**arguments)
-        else:
-            context = contextvars.copy_context()
-            work = asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: context.run(function.call, **arguments)
-            )
-        if self._timeout is None:
-            return await work
-        # A thread cannot be killed: after the timeout its late result is ignored.
-        deadline = asyncio.timeout(self._timeout)
+    def _in_thread(self, function: Function, arguments: dict[str, Any]) -> Awaitable[Any]:
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(function.call, **arguments))
+
+    async def _within(self, work: Awaitable[Any], deadline: float, function: Function) -> Any:
+        """Await the work until its deadline. Calls have one and the same limit, so `_deadlines` is in their order."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._deadlines[task] = deadline
         try:
-            async with deadline:
-                return await work
-        except TimeoutError as error:
-            if not deadline.expired():
+            return await work
+        except asyncio.CancelledError:
+            if task in self._deadlines:  # not by the watch: the host is stopping
                 raise
+            task.uncancel()
             raise FunctionTimeout(
                 f"TimeoutError: function {function.name!r} took longer than functionTimeout ({self._timeout:g} s)"
-            ) from error
+            ) from None
+        finally:
+            self._deadlines.pop(task, None)
+
+    async def _watch(self) -> None:
+        """Cancel calls that are over their time. A thread cannot be killed: it runs on and its result is ignored."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            now = time.monotonic()
+            for task, deadline in list(self._deadlines.items()):
+                if deadline > now:
+                    break
+                del self._deadlines[task]
+                task.cancel()
 
     def _arguments(self, function: Function, value: Any, traceparent: str | None) -> dict[str, Any]:
         arguments: dict[str, Any] = {function.trigger.name: value}
@@ -140,6 +147,8 @@ class Invoker:
                 f"RuntimeError: function {function.name!r} without a $return binding returned a non-None value"
             )
         found: list[tuple[Mapping[str, Any], Any]] = []
+        if not function.outputs and (function.returns is None or function.returns["type"] != "serviceBus"):
+            return found
         for parameter in function.outputs:
             set_value = arguments[parameter.name].value
             if set_value is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TextIO
@@ -36,7 +38,7 @@ class LiveLog:
         self._stream = stream if stream is not None else sys.stderr
         self._colour = self._stream.isatty() if colour is None else colour
         self._quiet = quiet
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque()
         self._second = -1
         self._stamp = ""
 
@@ -67,8 +69,8 @@ class LiveLog:
             outcome = self._paint(_GREEN, note or "ok")
         else:
             outcome = self._paint(_RED, f"{note} failed".strip()) + f"  {error}"
-        shown = what if len(what) <= _WHAT_WIDTH else f"{what[: _WHAT_WIDTH - 1]}…"
-        self._write(kind, f"{shown:<{_WHAT_WIDTH}} {function:<24} {seconds * 1000:8.1f} ms  {outcome}")
+        shown = what.ljust(_WHAT_WIDTH) if len(what) <= _WHAT_WIDTH else f"{what[: _WHAT_WIDTH - 1]}…"
+        self._write(kind, f"{shown} {function:<24} {seconds * 1000:8.1f} ms  {outcome}")
 
     def record(self, record: logging.LogRecord, function: str, text: str) -> None:
         """One record that the app logged."""
@@ -78,9 +80,13 @@ class LiveLog:
 
     def flush(self) -> None:
         """Write what is waiting."""
-        if self._lines:
-            text, self._lines = "".join(self._lines), []
-            self._stream.write(text)
+        # Threads of the pool append while the loop flushes: only operations of the deque that are atomic are used.
+        taken: list[str] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._lines.popleft())
+        if taken:
+            self._stream.write("".join(taken))
             self._stream.flush()
 
     def _paint(self, colour: str, text: str) -> str:
@@ -88,17 +94,19 @@ class LiveLog:
 
     def _write(self, kind: str, text: str) -> None:
         now = time.time()
-        if int(now) != self._second:
-            self._second = int(now)
-            self._stamp = time.strftime("%H:%M:%S", time.localtime(self._second))
-        stamp = f"{self._stamp}.{int(now * 1000) % 1000:03d}"
-        self._lines.append(f"{self._paint(_DIM, stamp)} {self._paint(_COLOURS.get(kind, ''), f'{kind:<12}')} {text}\n")
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%H:%M:%S", time.localtime(second))
+        stamp = f"{self._stamp}.{int((now - second) * 1000):03d}"
+        if self._colour:
+            self._lines.append(f"{_DIM}{stamp}{_RESET} {_COLOURS.get(kind, '')}{kind:<12}{_RESET} {text}\n")
+        else:
+            self._lines.append(f"{stamp} {kind:<12} {text}\n")
         if len(self._lines) == 1:
             try:
                 asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
-            except (
-                RuntimeError
-            ):  # no loop: starting, stopping, or a thread of the pool (whose lines the loop's next flush takes)
+            except RuntimeError:  # no loop runs in this thread: at start, at the end, or a thread of the pool
                 self.flush()
 
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from local.functions_host.http import Answer, Request, route_of
+from local.functions_host.answers import Answer, json_answer
+from local.functions_host.http import Request, route_of
 from local.functions_host.keys import DURABLE_SYSTEM_KEY
+from local.functions_host.meter.page import cost_page
 
 if TYPE_CHECKING:
     from local.functions_host.host import Host
 
-_JSON = [(b"content-type", b"application/json; charset=utf-8")]
 _DURABLE_PREFIX = "runtime/webhooks/durabletask"
 
 
-def json_answer(status: int, value: object) -> Answer:
-    """An answer of JSON."""
-    return Answer(status, json.dumps(value).encode(), list(_JSON))
-
-
 class Management:
-    """Answers /admin/* (as the real host does) and /runtime/webhooks/durabletask."""
+    """Answers /admin/* (as the real host does), /runtime/webhooks/durabletask and /diagnostics/cost."""
 
     def __init__(self, host: Host) -> None:
         """Args: `host` is what it tells about."""
@@ -43,8 +38,21 @@ class Management:
         if path == "admin/functions" and request.method == "GET":
             return json_answer(200, [self._describe(function) for function in self._host.functions])
         if path.startswith("admin/functions/") and request.method == "POST":
-            return await self._run(unquote(path.removeprefix("admin/functions/")), request)
+            known = self._host.run_by_hand(unquote(path.removeprefix("admin/functions/")))
+            return Answer(202 if known else 404)
         return Answer(404)
+
+    async def cost(self, request: Request) -> Answer:
+        """What Azure would bill, with the master key: a page for a browser, JSON for programs."""
+        if not self._host.keys.is_master(request.key):
+            return Answer(401)
+        if request.method not in ("GET", "HEAD"):
+            return Answer(404)
+        report = await self._host.cost_report()
+        if "text/html" in request.headers.get("accept", ""):
+            headers = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store")]
+            return Answer(200, cost_page(report), headers)
+        return json_answer(200, report)
 
     async def runtime(self, request: Request) -> Answer:
         """The durable management API, with the system key or the master key."""
@@ -111,11 +119,3 @@ class Management:
                 f"{self._host.address}/{route_of(function, self._host.host_json.route_prefix)}"
             )
         return described
-
-    async def _run(self, name: str, request: Request) -> Answer:
-        """Run a function that is not HTTP by hand: 202 at once, as in Azure; `{"input": text}` is its input."""
-        try:
-            text = json.loads(request.body or b"{}").get("input", "")
-        except (ValueError, AttributeError):
-            return json_answer(400, {"message": 'the body must be JSON: {"input": "..."}'})
-        return Answer(202) if self._host.run_by_hand(name, str(text)) else Answer(404)

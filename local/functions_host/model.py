@@ -34,6 +34,8 @@ class Function:
     bindings: tuple[RawBinding, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     disabled: bool = False
+    auth_level: str = "function"  # of an HTTP trigger: "anonymous", "function" or "admin"
+    group: str = ""  # the functions with which it shares instances on Flex Consumption
 
     @property
     def kind(self) -> str:

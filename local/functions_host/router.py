@@ -87,6 +87,7 @@ class Router(Generic[T]):
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
+        self._literal: dict[str, _Node[T]] = {}  # nodes of routes without parameters, by their whole path
         self._count = 0
 
     def add(self, template: str, methods: frozenset[str] | None, target: T) -> None:
@@ -117,6 +118,8 @@ class Router(Generic[T]):
                 return
             node = _child(node, segment)
         _insert(node.endpoints, endpoint)
+        if all(segment.literal is not None for segment in segments):
+            self._literal["/" + template.strip("/").lower()] = node
 
     def match(self, method: str, path: str) -> tuple[T, dict[str, str]] | None:
         """The target of the best route that takes both path and method, with its parameters; None is a 404.
@@ -125,6 +128,11 @@ class Router(Generic[T]):
             method: upper-case HTTP method.
             path: the request's path, still percent-encoded, with or without its leading slash.
         """
+        node = self._literal.get(path)  # nothing goes before literals: most requests end here
+        if node is not None:
+            for endpoint in node.endpoints:
+                if endpoint.methods is None or method in endpoint.methods:
+                    return endpoint.target, {}
         parts = path.strip("/").split("/") if path.strip("/") else []
         if "%" in path:
             parts = [_decode(part) for part in parts]

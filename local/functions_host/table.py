@@ -31,7 +31,7 @@ def _where(host: Host, function: Function) -> str:
     raw = function.trigger.raw
     if function.kind == "httpTrigger":
         methods = methods_of(function)
-        level = str(raw.get("authLevel") or "function").lower()
+        level = function.auth_level
         return f"{','.join(sorted(methods)) if methods else 'ANY'} {host.address}/{route_of(function, host.host_json.route_prefix)}  [{level}]"
     if function.kind == "timerTrigger":
         return str(raw["schedule"])

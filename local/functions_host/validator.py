@@ -75,7 +75,19 @@ def validate(
         bindings=bindings,
         settings=settings or {},
         disabled=disabled,
+        auth_level=str(trigger.get("authLevel") or "function").lower(),
+        group=_group(str(trigger["type"]), name),
     )
+
+
+def _group(kind: str, name: str) -> str:
+    """All HTTP functions share instances, all Durable ones do, each other function has its own.
+
+    https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#per-function-scaling
+    """
+    if kind == "httpTrigger":
+        return "http"
+    return "durable" if kind in ("orchestrationTrigger", "activityTrigger", "entityTrigger") else name
 
 
 def _sort_bindings(bindings: tuple[RawBinding, ...]) -> tuple[dict[str, RawBinding], RawBinding | None]:

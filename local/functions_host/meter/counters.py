@@ -18,7 +18,9 @@ _LEVELS = ("Trace", "Debug", "Information", "Warning", "Error", "Critical", "Non
 
 def billed(seconds: float) -> float:
     """Seconds billed for one activity period of an instance: rounded up to the step, at least the minimum."""
-    return max(MINIMUM_SECONDS, math.ceil(round(seconds / STEP_SECONDS, 6)) * STEP_SECONDS)
+    if seconds <= MINIMUM_SECONDS:
+        return MINIMUM_SECONDS
+    return math.ceil(round(seconds / STEP_SECONDS, 6)) * STEP_SECONDS
 
 
 @dataclass(slots=True)
@@ -76,10 +78,11 @@ class Meter:
             period.until = max(period.until, period.start + billed(at - period.start))
         count = self._count(function, group)
         count.executions += 1
-        count.failures += failed
         count.seconds += at - start
         count.billed_seconds += billed(at - start)
-        count.log_bytes += self._telemetry(function, failed)
+        count.log_bytes += self._telemetry(function)
+        if failed:
+            count.failures += 1
 
     def logged(self, function: str, level: str, size: int) -> None:
         """The function's own code logged a message of `size` bytes at a Python level."""
@@ -108,14 +111,14 @@ class Meter:
             count = self.functions[function] = FunctionCount(group)
         return count
 
-    def _telemetry(self, function: str, failed: bool) -> int:
+    def _telemetry(self, function: str) -> int:
         """Bytes that the host itself logs about one call: a request item, and the lines "Executing" and "Executed"."""
         known = self._call_bytes.get(function)
         if known is None:
             known = ENVELOPE_BYTES * self._passes("Host.Results", "Information")
             known += 2 * ENVELOPE_BYTES * self._passes(f"Function.{function}", "Information")
             self._call_bytes[function] = known
-        return known or ENVELOPE_BYTES * failed
+        return known
 
     def _passes(self, category: str, level: str) -> bool:
         """Whether host.json lets a message through: the longest configured prefix of its category decides."""
