@@ -103,6 +103,8 @@ def make(backing: Any) -> tuple[Routes, dict[str, Any]]:  # noqa: C901 - a list 
         if kept["fail_with"] is not None:
             raise kept["fail_with"]
         kept["made"].append(id)
+        if (hang := kept.pop("hang", None)) is not None:
+            await hang.wait()
         return Reply(ThingView(id=id, name=body.name), status=201, etag='"1"', location=f"/v1/things/{id}")
 
     @routes.post("/v1/plain", permission=Can.WRITE, status=201)
