@@ -81,6 +81,7 @@ class ServerObserved(Document):
 
     type: Literal["server_observed"] = "server_observed"
     server_id: str
+    node_id: str
     state: str
     at: float
     observed: dict[str, Any] = Field(default_factory=dict)

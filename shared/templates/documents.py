@@ -108,8 +108,7 @@ def depth(value: Any) -> int:
 def as_data(template: Template) -> dict[str, Any]:
     """Plain values of a template, defaults left out: what is stored and exported."""
     data: dict[str, Any] = template.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    data["schema"] = template.schema_version
-    return data
+    return {"schema": template.schema_version, **data}
 
 
 class _Dumper(yaml.SafeDumper):

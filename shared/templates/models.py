@@ -138,6 +138,7 @@ class Template(Strict):
     """Everything about a kind of server. Steps and probes are the wire's own (`kind` and its fields), with placeholders."""
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    version: int = Field(1, ge=1)
     key: Slug
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     game: Slug

@@ -1,0 +1,149 @@
+"""What the flows do: send an attempt, end a task that was cancelled or ran out of time, begin what was left behind."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+from shared.platform.clock import Clock
+from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
+from shared.platform.ids import OrgId
+from shared.servers.dispatch import Dispatcher, orphan_id
+from shared.servers.models import NameHeld, Orphan, Server, ServerObserved, name_id, observed_id
+from shared.servers.reports import NOT_INSTALLED, ServerReports
+from shared.servers.service import Servers
+from shared.store.scoped import Store
+from shared.tasks.errors import TaskNotRetryable
+from shared.tasks.models import Failure, Task, TaskKind, TaskState
+from shared.tasks.service import Tasks
+
+ATTEMPTS: Final = 8
+
+
+class Operations:
+    """What activities call. Each may be run twice for one task."""
+
+    def __init__(
+        self, store: Store, clock: Clock, servers: Servers, tasks: Tasks, reports: ServerReports, dispatcher: Dispatcher
+    ) -> None:
+        self._store, self._clock, self._servers, self._tasks = store, clock, servers, tasks
+        self._reports, self._dispatcher = reports, dispatcher
+
+    async def send(self, org: OrgId, task_id: str, attempt: int) -> bool:
+        """Send what the task's attempt asks of its node; False when there is nothing left to ask.
+
+        Raises:
+            Fault: the store or the broker does not answer: the flow tries again.
+        """
+        task = await self._store.find(org, Task, task_id)
+        if task is None or task.state.final:
+            return False
+        try:
+            await self._dispatcher.send(org, task, attempt)
+        except NotFound as error:
+            await self._end(org, task_id, TaskState.FAILED, Failure(code="gone", reason=error.reason))
+            return False
+        return True
+
+    async def cancel(self, org: OrgId, task_id: str) -> None:
+        """End a task that shall not go on: the node is told, and a server that was never installed lets go of its room."""
+        task = await self._store.find(org, Task, task_id)
+        if task is None or task.state.final:
+            return
+        with contextlib.suppress(NotFound):  # the node is gone, and what it did with it
+            await self._dispatcher.cancel(org, task)
+        await self._end(org, task_id, TaskState.CANCELLED, Failure(code="cancelled", reason="a member cancelled it"))
+
+    async def expire(self, org: OrgId, task_id: str) -> None:
+        """End a task whose time is over. What is desired stays: a node that comes back will follow it."""
+        task = await self._store.find(org, Task, task_id)
+        if task is None or task.state.final:
+            return
+        if task.kind is TaskKind.DELETE:
+            await self.orphan(org, task.target, task.node_id)
+        reason = "the node did not answer in time" if not task.steps else f"{task.steps[-1].name} took too long"
+        await self._end(org, task_id, TaskState.TIMED_OUT, Failure(code="timed_out", reason=reason))
+
+    async def orphan(self, org: OrgId, server_id: str, node_id: str | None) -> None:
+        """A deleted server whose node is away: it leaves the list, and its node owes us the cleaning."""
+        server = await self._store.find(org, Server, server_id)
+        if server is None or node_id is None:
+            return
+        orphan = Orphan(
+            id=orphan_id(server_id),
+            org_id=org,
+            server_id=server_id,
+            node_id=node_id,
+            name=server.name,
+            revision=server.revision,
+        )
+        batch = self._store.batch(org).create(orphan).delete(Server, server_id, etag=server.etag)
+        try:
+            await batch.delete(NameHeld, name_id(server.name)).commit()
+        except (AlreadyExists, NotFound):
+            return  # done before
+
+    async def retry(self, org: OrgId, task_id: str) -> Task:
+        """Try a task again from the step that failed; the room is held anew where it was released.
+
+        Raises:
+            TaskNotRetryable: it has not failed, or something newer was asked since.
+            NoRoom: there is no room any more.
+        """
+        task = await self._tasks.get(org, task_id)
+        renewed = self._tasks.renewed(task)
+        if task.kind is TaskKind.DELETE and await self._store.find(org, Server, task.target) is None:
+            return await self._store.replace(org, renewed)
+        server = await self._store.get(org, Server, task.target)
+        if server.operation is not None and server.operation.task_id != task.id:
+            raise TaskNotRetryable(f"{server.operation.kind} was asked since (task {server.operation.task_id})")
+        if task.kind is TaskKind.PROVISION and not await self._holds(org, server):
+            asked = await self._servers.place_again(org, server, renewed)
+            await self._clear_over(org, server.id)
+            return await self._tasks.get(org, asked.task.id)
+        again = server.having(revision=server.revision + 1)
+        await self._store.batch(org).replace(again).replace(renewed).commit()
+        await self._clear_over(org, server.id)
+        return await self._tasks.get(org, task_id)
+
+    async def _clear_over(self, org: OrgId, server_id: str) -> None:
+        """The operation is under way again."""
+        try:
+            await self._store.update(org, ServerObserved, observed_id(server_id), lambda now: now.having(over=""))
+        except NotFound:
+            return
+
+    async def _holds(self, org: OrgId, server: Server) -> bool:
+        from shared.servers.models import NodeLedger, ledger_id
+
+        if server.node_id is None:
+            return False
+        ledger = await self._store.find(org, NodeLedger, ledger_id(server.node_id))
+        return ledger is not None and server.id in ledger.spec
+
+    async def _end(self, org: OrgId, task_id: str, state: TaskState, failure: Failure) -> None:
+        for attempt in range(ATTEMPTS):
+            task = await self._store.find(org, Task, task_id)
+            if task is None or task.state.final:
+                return
+            batch = self._store.batch(org).replace(task.ending(state, self._clock.now(), failure=failure))
+            observed = await self._store.find(org, ServerObserved, observed_id(task.target))
+            if observed is not None:
+                batch.replace(observed.having(over=task_id))
+            installed = observed is not None and observed.state not in (*NOT_INSTALLED, "installing")
+            unmade = task.kind is TaskKind.PROVISION and not installed and task.node_id is not None
+            if unmade and await self._reports.release(org, batch, task.target, task.node_id or ""):
+                await self._let_go(org, task)
+            try:
+                await batch.commit()
+                return
+            except (PreconditionFailed, NotFound):
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    async def _let_go(self, org: OrgId, task: Task) -> None:
+        """Its room is given away: a node that comes back must not install it after all."""
+        try:
+            await self._dispatcher.remove(org, task)
+        except Fault:
+            return  # the node is gone, or its queue is not there: reconciliation removes what it does not know

@@ -1,0 +1,38 @@
+"""What this domain needs of others."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from shared.messaging.commands import Order
+from shared.messaging.sender import SentCommand
+from shared.placement.models import Node
+from shared.platform.ids import OrgId
+
+
+class NodeSource(Protocol):
+    """The organization's nodes, as placement sees them, without what is held there."""
+
+    async def placeable(self, org: OrgId) -> list[Node]:
+        """All of them, those included that take nothing: a refusal names them too."""
+
+
+class Sender(Protocol):
+    """As `shared.messaging.sender.CommandSender`."""
+
+    async def send(
+        self, org_id: str, node_id: str, order: Order, *, task_id: str, traceparent: str | None = None
+    ) -> SentCommand:
+        """Sign and queue a command."""
+
+
+class Flows(Protocol):
+    """What starts orchestrations and tells them things; the durable client is one."""
+
+    async def start_new(
+        self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None
+    ) -> str:
+        """Begin."""
+
+    async def raise_event(self, instance_id: str, event_name: str, event_data: Any = None) -> None:
+        """Tell."""

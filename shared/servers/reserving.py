@@ -1,0 +1,122 @@
+"""Finding a node and holding what a server needs there, in the very batch that makes the server and its task."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from shared.placement.models import Demand, Node, Placed, Refused, Strategy
+from shared.placement.rules import place
+from shared.platform.clock import Clock
+from shared.platform.errors import AlreadyExists, PreconditionFailed
+from shared.platform.ids import OrgId
+from shared.servers.demand import hold_of
+from shared.servers.errors import NameTaken, NoRoom, PlacementContended
+from shared.servers.models import NodeLedger, ledger_id
+from shared.servers.ports import NodeSource
+from shared.store.batch import Batch
+from shared.store.errors import BatchFailed
+from shared.store.scoped import Store
+
+ATTEMPTS: Final = 25
+FRESH_SECONDS: Final = 5.0  # a read of the ledgers; older ones are read again. Wrong ones are found by their ETag.
+
+
+class Reserver:
+    """Places and holds. Those of one process wait for each other, so that they do not fight over the ledgers."""
+
+    def __init__(self, store: Store, nodes: NodeSource, clock: Clock) -> None:
+        self._store, self._nodes, self._clock = store, nodes, clock
+        self._ledgers: dict[OrgId, tuple[float, dict[str, NodeLedger]]] = {}
+        self._turns: dict[OrgId, asyncio.Lock] = {}
+
+    async def look(self, org: OrgId) -> list[Node]:
+        """The nodes with what is held on them now."""
+        return self._with_holds(await self._nodes.placeable(org), await self._read(org, fresh=True))
+
+    async def reserve(
+        self,
+        org: OrgId,
+        server_id: str,
+        demand: Demand,
+        strategy: Strategy,
+        fill: Callable[[Batch, Node, Placed], None],
+    ) -> Placed:
+        """Choose a node, and commit the hold together with what `fill` adds to the batch.
+
+        Raises:
+            NoRoom: with the reasons of every node.
+            NameTaken: `fill` creates a name that another server has.
+            PlacementContended: 25 attempts each met another placement on the same node.
+        """
+        nodes = await self._nodes.placeable(org)
+        async with self._turns.setdefault(org, asyncio.Lock()):
+            for attempt in range(ATTEMPTS):
+                ledgers = await self._read(org, fresh=attempt > 0)
+                chosen = place(demand, self._with_holds(nodes, ledgers), strategy)
+                if isinstance(chosen, Refused):
+                    if attempt == 0 and self._stale(org):
+                        self._ledgers.pop(org, None)  # what we remembered may be out of date: look once more
+                        continue
+                    raise NoRoom(chosen)
+                node = next(node for node in nodes if node.id == chosen.node_id)
+                if await self._commit(org, server_id, demand, node, chosen, ledgers, fill):
+                    return chosen
+                await asyncio.sleep(random.uniform(0, 0.01 * min(attempt + 1, 10)))  # noqa: S311 - spreads writers
+        raise PlacementContended(f"{ATTEMPTS} attempts each met another placement on the same node", retry_after=1.0)
+
+    async def _commit(
+        self,
+        org: OrgId,
+        server_id: str,
+        demand: Demand,
+        node: Node,
+        chosen: Placed,
+        ledgers: dict[str, NodeLedger],
+        fill: Callable[[Batch, Node, Placed], None],
+    ) -> bool:
+        before = ledgers.get(node.id)
+        ledger = before or NodeLedger(id=ledger_id(node.id), org_id=org, node_id=node.id)
+        held = ledger.holding(hold_of(server_id, demand, chosen))
+        batch = self._store.batch(org)
+        batch = batch.create(held) if before is None else batch.replace(held)
+        fill(batch, node, chosen)
+        try:
+            stored = (await batch.commit())[0]
+        except (PreconditionFailed, AlreadyExists) as error:
+            failed = error.__cause__
+            self._ledgers.pop(org, None)
+            if isinstance(failed, BatchFailed) and failed.id.startswith("server_name:"):
+                raise NameTaken(f"there is a server named {failed.id.partition(':')[2]}") from None
+            if isinstance(failed, BatchFailed) and failed.index == 0:
+                return False  # another placement on this node was faster
+            raise
+        assert isinstance(stored, NodeLedger)
+        ledgers[node.id] = stored
+        return True
+
+    async def _read(self, org: OrgId, *, fresh: bool) -> dict[str, NodeLedger]:
+        kept = self._ledgers.get(org)
+        if kept is not None and not fresh and self._clock.monotonic() - kept[0] < FRESH_SECONDS:
+            return kept[1]
+        found: dict[str, NodeLedger] = {}
+        cursor = None
+        while True:
+            page = await self._store.page(org, NodeLedger, limit=100, cursor=cursor)
+            found |= {ledger.node_id: ledger for ledger in page.items}
+            cursor = page.cursor
+            if cursor is None:
+                break
+        self._ledgers[org] = (self._clock.monotonic(), found)
+        return found
+
+    def _stale(self, org: OrgId) -> bool:
+        kept = self._ledgers.get(org)
+        return kept is not None and self._clock.monotonic() - kept[0] > 0.5
+
+    @staticmethod
+    def _with_holds(nodes: list[Node], ledgers: dict[str, NodeLedger]) -> list[Node]:
+        return [replace(node, holds=ledgers[node.id].holds()) if node.id in ledgers else node for node in nodes]
