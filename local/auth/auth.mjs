@@ -34,9 +34,14 @@ function claims(client) {
 
 /** Tell the API that a session has ended, with a token that only this site can sign; a failure is told, never hidden. */
 async function announceLogout(auth, options, session) {
-  const { token } = await auth.api.signJWT({
-    body: { payload: { jti: randomUUID(), sub: session.userId, sid: session.id, events: { [LOGOUT_EVENT]: {} } } },
-  });
+  const payload = {
+    iat: Math.floor(Date.now() / 1000), // signJWT sets none of its own
+    jti: randomUUID(),
+    sub: session.userId,
+    sid: session.id,
+    events: { [LOGOUT_EVENT]: {} },
+  };
+  const { token } = await auth.api.signJWT({ body: { payload } });
   const reply = await fetch(`${options.api}/v1/auth/backchannel-logout`, {
     method: "POST",
     headers: { "content-type": "application/x-www-form-urlencoded" },
