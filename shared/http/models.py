@@ -1,4 +1,7 @@
-"""Base models of what goes in and out, and the replies that a handler may give."""
+"""Base models of what goes in and out, and the replies that a handler may give.
+
+Their validators are built at first use (`defer_build`): a start does not pay for the models of routes nobody calls.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ T = TypeVar("T")
 class In(BaseModel):
     """What a caller sends: unknown fields are refused, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Out(BaseModel):
     """What a caller gets."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class ListQuery(In):

@@ -6,9 +6,9 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from shared.http.models import Reply
 from shared.http.principal import Auth
@@ -183,10 +183,16 @@ def _path_model(handler: str, placeholders: list[str], hints: dict[str, Any]) ->
         limits: dict[str, Any] = {"max_length": 255}
         if annotation in PREFIXES:
             limits["pattern"] = pattern(PREFIXES[annotation])
-        elif TypeAdapter(annotation).json_schema().get("type") != "string":
+        elif not _is_text(annotation):
             limits = {}
         fields[name] = (annotation, Field(**limits))
-    return create_model(f"{handler}_path", __config__=ConfigDict(extra="ignore"), **fields)
+    return create_model(f"{handler}_path", __config__=ConfigDict(extra="ignore", defer_build=True), **fields)
+
+
+def _is_text(annotation: Any) -> bool:
+    annotation = getattr(annotation, "__supertype__", annotation)
+    annotation = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return annotation is str
 
 
 def _usual_rate(method: str, auth: Auth) -> str:

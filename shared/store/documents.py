@@ -18,7 +18,7 @@ UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
 class Stored(BaseModel):
     """The part that documents of every container share. Frozen: a change makes a new one with `having`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
     container: ClassVar[str]
 
