@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -193,7 +194,7 @@ class Host:
         if not len(durable) and "durableClient" not in uses:
             return None
         from local.durable.engine import DurableEngine
-        from local.durable.options import DurableOptions
+        from local.durable.options import DurableOptions, options_for
 
         options = DurableOptions(
             task_hub=self.host_json.hub_name,
@@ -201,6 +202,7 @@ class Host:
             on_invocation=self._engine_called,
             log=self.log.host,
         )
+        options = options_for(self.host_json.durable, os.environ, options)
         engine = DurableEngine(self._folder.path, durable, options)
         self.meter.durable = engine.counters
         return engine
