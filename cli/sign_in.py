@@ -28,14 +28,24 @@ def sign_in(profile: Profile, email: str, password: str, *, name: str | None = N
         ApiError: the exchange was refused.
     """
     verifier = secrets.token_urlsafe(48)
-    with httpx.Client(base_url=profile.auth, timeout=TIMEOUT_SECONDS, headers={"Origin": profile.auth}) as site:
+    with _site(profile) as site:
         door = "/api/auth/sign-in/email" if name is None else "/api/auth/sign-up/email"
         who = {"email": email, "password": password} | ({} if name is None else {"name": name})
         _ask(site, door, who)
         code = _ask(site, "/cli/authorize", {"challenge": challenge_of(verifier)})["code"]
-        subject = _ask(site, "/cli/token", {"code": code, "verifier": verifier})["token"]
     profile.email = email
-    return exchange(profile, subject)
+    return redeem(profile, code, verifier)
+
+
+def redeem(profile: Profile, code: str, verifier: str) -> Api:
+    """Turn the site's code into tokens of ours, kept in the profile.
+
+    Raises:
+        CliError: the code is used, too old, or not for this verifier.
+        ApiError: the exchange was refused.
+    """
+    with _site(profile) as site:
+        return exchange(profile, _ask(site, "/cli/token", {"code": code, "verifier": verifier})["token"])
 
 
 def exchange(profile: Profile, subject: str, org_id: str | None = None) -> Api:
@@ -60,6 +70,10 @@ def exchange(profile: Profile, subject: str, org_id: str | None = None) -> Api:
 def challenge_of(verifier: str) -> str:
     """The S256 code challenge of a verifier (RFC 7636, 4.2)."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def _site(profile: Profile) -> httpx.Client:
+    return httpx.Client(base_url=profile.auth, timeout=TIMEOUT_SECONDS, headers={"Origin": profile.auth})
 
 
 def _ask(site: httpx.Client, path: str, body: dict[str, str]) -> dict[str, Any]:

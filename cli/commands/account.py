@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cli import output
+from cli.browser import sign_in_by_browser
 from cli.errors import CliError
 from cli.sign_in import sign_in
 from cli.state import state
@@ -17,20 +19,29 @@ members = typer.Typer(help="Who belongs to the organization.", no_args_is_help=T
 
 def login(
     context: typer.Context,
-    email: Annotated[str, typer.Option(prompt=True, help="Address of the account.")],
+    email: Annotated[
+        str | None, typer.Option(help="Sign in with e-mail and password here, not in the browser.")
+    ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
     sign_up: Annotated[str | None, typer.Option(metavar="NAME", help="Make the account first, with this name.")] = None,
     auth: Annotated[str | None, typer.Option(help="Address of the sign-in site.")] = None,
+    open_page: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the sign-in page, or only tell it.")
+    ] = True,
 ) -> None:
     """Sign in, and stay signed in on this machine."""
     current = state(context)
-    password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt("Password", hide_input=True)
-    current.profile.auth = auth or current.profile.auth
-    sign_in(current.profile, email, password, name=sign_up)
-    where = current.profile.org_id or "no organization yet: `meridian orgs create NAME`"
-    current.say(f"signed in as {email} ({where})", {"email": email, "organization": current.profile.org_id or None})
+    profile = current.profile
+    profile.auth = (auth or profile.auth).rstrip("/")
+    if email is None:
+        sign_in_by_browser(profile, output.err.print, open_page=open_page)
+    else:
+        password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt("Password", hide_input=True)
+        sign_in(profile, email, password, name=sign_up)
+    where = profile.org_id or "no organization yet: `meridian orgs create NAME`"
+    current.say(f"signed in ({where})", {"organization": profile.org_id or None})
 
 
 def logout(context: typer.Context) -> None:
