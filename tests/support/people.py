@@ -50,7 +50,7 @@ class ApiClient:
 
     def post(self, path: str, body: Any = None, **options: Any) -> requests.Response:
         """POST."""
-        return self.call("POST", path, {} if body is None else body, **options)
+        return self.call("POST", path, body, **options)
 
     def change(self, method: str, path: str, body: Any = None, *, etag: str | None = None) -> requests.Response:
         """PATCH, PUT or DELETE with `If-Match`; without an ETag given, the one that a GET of the path tells."""
