@@ -29,6 +29,7 @@ log = logging.getLogger("servicebus")
 MAX_FRAME = 65_536
 CHANNEL_MAX = 255
 IDLE_MS = 240_000
+FLUSH_BYTES = 64 * 1024
 AUTHENTICATE_WITHIN_SECONDS = 20.0
 MAX_GRANTS = 256  # tokens on one connection; the SDK uses one or two
 MECHANISMS = ("ANONYMOUS", "PLAIN", "MSSBCBS", "EXTERNAL")
@@ -63,6 +64,7 @@ class Connection:
         self._wire = wire
         self._reader = FrameReader(MAX_FRAME)
         self._out: list[bytes] = []
+        self._out_size = 0
         self._step: Callable[[], bool] = self._expect_header
         self._opened = False
         self._token_timer: asyncio.TimerHandle | None = None
@@ -82,6 +84,8 @@ class Connection:
 
     def send(self, channel: int, body: bytes, kind: int = TYPE_AMQP) -> None:
         """Send a frame at the end of this turn, together with the others of the turn."""
+        if self.broker.faults.drop_every and self.broker.faults.drops_frame():
+            return
         self.write(frame(channel, body, kind))
 
     def write(self, data: bytes) -> None:
@@ -89,11 +93,16 @@ class Connection:
         if not self._out:
             asyncio.get_running_loop().call_soon(self.flush)
         self._out.append(data)
+        self._out_size += len(data)
+        if self._out_size > FLUSH_BYTES:
+            # Now and not at the end of the turn: else one turn could pile up all that a peer has credit for before the
+            # transport gets the chance to say that it is full.
+            self.flush()
 
     def flush(self) -> None:
         """Hand over what was written."""
         if self._out:
-            data, self._out = b"".join(self._out), []
+            data, self._out, self._out_size = b"".join(self._out), [], 0
             self.last_out = asyncio.get_running_loop().time()
             self._wire.write(data)
 

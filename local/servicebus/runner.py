@@ -76,6 +76,8 @@ async def run(options: Options, say: Callable[[str], None]) -> int:
     with DataFolder(options.data, "servicebus") as folder, contextlib.ExitStack() as stack:
         loop = asyncio.get_running_loop()
         stopping: asyncio.Future[int] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, functools.partial(_stop, stopping))
         store = Store(folder.file("servicebus.sqlite"), options.sync, functools.partial(_store_failed, stopping))
         stack.callback(store.close)
         rules = _rules(options, folder)
@@ -90,8 +92,6 @@ async def run(options: Options, say: Callable[[str], None]) -> int:
         gc.collect()
         gc.freeze()
         _announce(options, sites.ports, rules, ca, say)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, functools.partial(_stop, stopping))
         code = await stopping
         await sites.close(server)
         return code

@@ -128,20 +128,25 @@ async def test_a_token_can_be_replaced_while_the_receiver_waits(target: Target, 
     queue = queues.make()
     credential = AzureSasCredential(target.token(queue, life=11))
     options = target.custom("tls")
-    async with AioClient(target.host, credential, **{**QUICK, "retry_total": 0}, **options) as client:
-        async with client.get_queue_receiver(queue) as receiver:
-            waiting = asyncio.create_task(receiver.receive_messages(max_wait_time=20))
-            await asyncio.sleep(1)
-            credential.update(target.token(queue, life=600))
-            await asyncio.sleep(10.5)  # beyond the first token's end
-            async with target.aio() as other, other.get_queue_sender(queue) as sender:
-                await sender.send_messages(ServiceBusMessage("still there"))
-            assert [str(one) for one in await waiting] == ["still there"]
+    async with (
+        AioClient(target.host, credential, **{**QUICK, "retry_total": 0}, **options) as client,
+        client.get_queue_receiver(queue) as receiver,
+    ):
+        waiting = asyncio.create_task(receiver.receive_messages(max_wait_time=20))
+        await asyncio.sleep(1)
+        credential.update(target.token(queue, life=600))
+        await asyncio.sleep(10.5)  # beyond the first token's end
+        async with target.aio() as other, other.get_queue_sender(queue) as sender:
+            await sender.send_messages(ServiceBusMessage("still there"))
+        assert [str(one) for one in await waiting] == ["still there"]
 
 
-def test_sync_and_aio_take_a_sas_credential(target: Target, queues: Queues) -> None:
+def test_a_client_takes_a_sas_credential(target: Target, queues: Queues) -> None:
     queue = queues.make()
     credential = AzureSasCredential(target.token(queue))
-    with ServiceBusClient(target.host, credential, **QUICK, **target.custom("tls")) as client:
-        with client.get_queue_sender(queue) as sender:
-            sender.send_messages(ServiceBusMessage("x"))
+    with (
+        ServiceBusClient(target.host, credential, **QUICK, **target.custom("tls")) as client,
+        client.get_queue_sender(queue) as sender,
+    ):
+        sender.send_messages(ServiceBusMessage("x"))
+    assert queues.admin.get_queue_runtime_properties(queue).active_message_count == 1
