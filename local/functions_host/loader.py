@@ -34,10 +34,19 @@ def load_app(folder: Path) -> list[Function]:
     module = _import(folder)
     _same_file(module, script)
     app = _the_app(module, script)
+    return index_app(app, folder)
+
+
+def index_app(app: Any, folder: Path) -> list[Function]:
+    """Check every function of an app object; the SDK lets this be asked only once of an app.
+
+    Raises:
+        StartError: with the reason of each function that is refused.
+    """
     try:
         loaded = app.get_functions()
     except Exception as error:  # the SDK raises bare Exception and ValueError for what it refuses
-        raise StartError(f"{script}: {error}") from error
+        raise StartError(f"{folder / SCRIPT}.py: {error}") from error
     return _check_all(loaded, folder)
 
 

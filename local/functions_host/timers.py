@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from local.common.database import Synchronous, open_database
+from local.common.errors import StartError
 from local.functions_host.converters import decode_input
 from local.functions_host.invoker import InvocationFailed, Invoker
 from local.functions_host.log import LiveLog
 from local.functions_host.model import Function
-from local.functions_host.ncrontab import Schedule, parse_schedule
+from local.functions_host.ncrontab import Schedule, ScheduleError, parse_schedule
 from local.functions_host.outputs import Outputs
 from local.functions_host.settings import resolve
 from local.functions_host.timespan import parse_timespan
@@ -125,7 +126,7 @@ class TimerService:
         log: LiveLog,
         clock: Clock | None = None,
     ) -> None:
-        """Raises: ScheduleError if a schedule is wrong; StartError if it names a missing app setting."""
+        """Raises: StartError if a schedule is wrong or names a missing app setting."""
         self._invoker, self._outputs, self._store, self._log = invoker, outputs, store, log
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._timers: dict[str, _Timer] = {}
@@ -161,7 +162,10 @@ class TimerService:
 
     def _prepare(self, function: Function) -> _Timer:
         text = resolve(str(function.trigger.raw["schedule"]), f"function {function.name} (schedule)")
-        schedule = parse_schedule(text)
+        try:
+            schedule = parse_schedule(text)
+        except ScheduleError as error:
+            raise StartError(f"function {function.name} ({function.source}): the schedule {error}") from error
         chosen = function.trigger.raw.get("useMonitor")
         monitored = _interval(schedule, self._clock.now()) >= _MONITOR_FROM if chosen is None else bool(chosen)
         return _Timer(
