@@ -23,6 +23,14 @@ MODULES: Final = (
     "functions.roles",
     "functions.api_keys",
     "functions.audit",
+    "functions.enrolment",
+    "functions.agent",
+    "functions.nodes",
+    "functions.templates",
+    "functions.placements",
+    "functions.servers",
+    "functions.console",
+    "functions.tasks",
 )
 
 

@@ -5,4 +5,9 @@ A module here has `blueprint = df.Blueprint()` (or `func.Blueprint()`). Its name
 
 from typing import Final
 
-MODULES: Final[tuple[str, ...]] = ()
+MODULES: Final[tuple[str, ...]] = (
+    "orchestrations.node_reports",
+    "orchestrations.node_command",
+    "orchestrations.fleet_sweep",
+    "orchestrations.server_flows",
+)

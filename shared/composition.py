@@ -6,11 +6,12 @@ check does not wait for the SDKs of a flow that it does not use. Each domain add
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from shared.http.principal import Auth
+from shared.messaging.reports import ReportType
 from shared.platform import telemetry
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.ids import Ids
@@ -18,26 +19,56 @@ from shared.platform.progress import Progress
 from shared.platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from shared.audit.service import Audit
     from shared.http.idempotency import Idempotency
     from shared.http.ports import Authenticator, Authorizer
     from shared.http.ratelimit import RateLimiter
     from shared.identity.service import Identity
     from shared.identity.users import Users
+    from shared.messaging.reports import Report
+    from shared.messaging.sender import CommandSender
+    from shared.nodes.authority import Authority
+    from shared.nodes.capacity import Capacities
+    from shared.nodes.certificates import Certificates
+    from shared.nodes.commands import NodeCommands
+    from shared.nodes.enrolment import Enrolments
+    from shared.nodes.liveness import Fleet
+    from shared.nodes.namespaces import Namespaces
+    from shared.nodes.reports import Reports
+    from shared.nodes.service import Nodes
     from shared.organizations.access import AccessReader
     from shared.organizations.invitations import Invitations
     from shared.organizations.members import Members
     from shared.organizations.roles import Roles
     from shared.organizations.service import Organizations
     from shared.platform.secrets import Secrets
+    from shared.servers.console import Consoles
+    from shared.servers.dispatch import Dispatcher
+    from shared.servers.history import History
+    from shared.servers.operations import Operations
+    from shared.servers.reports import ServerReports
+    from shared.servers.sealing import Sealer
+    from shared.servers.service import Servers
     from shared.store.client import Database
     from shared.store.scoped import Store
     from shared.store.unscoped import Directory
+    from shared.tasks.service import Tasks
+    from shared.templates.service import Templates
 
 #: Where the ways to prove who one is live: `module:function`, the function takes the services.
 AUTHENTICATORS: Final = {
     Auth.USER: "shared.identity.authenticator:build",
     Auth.AGENT: "shared.nodes.authenticator:build",
+}
+#: Who takes which report of a node: `module:function`, the function takes the services and the report.
+REPORT_HANDLERS: Final = {
+    ReportType.NODE_EVENT: "shared.nodes.reports:on_event",
+    ReportType.NODE_INVENTORY: "shared.nodes.reports:on_inventory",
+    ReportType.COMMAND_RESULT: "shared.servers.reports:on_result",
+    ReportType.SERVER_REPORT: "shared.servers.reports:on_report",
+    ReportType.SERVER_CONSOLE: "shared.servers.reports:on_console",
 }
 AUTHORIZER: Final = "shared.identity.authorizer:build"
 
@@ -171,12 +202,164 @@ class Services:
         parts = (self.users, self.memberships, self.roles, self.audit, self.clock)
         return Invitations(self.store, self.directory, *parts)
 
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The customers' machines."""
+        from shared.nodes.service import Nodes
+
+        return Nodes(self)
+
+    @cached_property
+    def capacity(self) -> Capacities:
+        """What nodes offer and what is free."""
+        from shared.nodes.capacity import Capacities
+        from shared.servers.holds import held_on
+
+        return Capacities(self.nodes, partial(held_on, self.store))
+
+    @cached_property
+    def node_commands(self) -> NodeCommands:
+        """Commands that people send to nodes."""
+        from shared.nodes.commands import NodeCommands
+
+        return NodeCommands(self)
+
+    @cached_property
+    def commands(self) -> CommandSender:
+        """Sends commands to nodes; for activities."""
+        return self.nodes
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What nodes tell."""
+        from shared.nodes.reports import Reports
+
+        return Reports(self)
+
+    @cached_property
+    def enrolments(self) -> Enrolments:
+        """How machines join."""
+        from shared.nodes.enrolment import Enrolments
+
+        return Enrolments(self)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """Which nodes live."""
+        from shared.nodes.liveness import Fleet
+
+        return Fleet(self.directory, self.clock)
+
+    @cached_property
+    def certificates(self) -> Certificates:
+        """Which certificates of nodes hold."""
+        from shared.nodes.certificates import Certificates
+
+        return Certificates(self.directory, self.clock)
+
+    @cached_property
+    def authority(self) -> Authority:
+        """The certificate authority of nodes, and the keys that sign commands."""
+        from urllib.parse import urlsplit
+
+        from shared.nodes.authority import Authority
+
+        domain = self.settings.agent_domain or urlsplit(self.settings.public_url).hostname or "localhost"
+        return Authority(self.secrets, self.clock, domain)
+
+    @cached_property
+    def namespaces(self) -> Namespaces:
+        """Service Bus namespaces that nodes are connected to."""
+        from shared.nodes.namespaces import Namespaces
+
+        return Namespaces(self.settings, self.secrets, self.clock)
+
+    # servers
+
+    @cached_property
+    def templates(self) -> Templates:
+        """What servers are made of."""
+        from shared.templates.service import Templates
+
+        return Templates(self.store, self.clock)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Seals the secret variables of servers."""
+        from shared.servers.sealing import Sealer
+
+        return Sealer(self.secrets)
+
+    @cached_property
+    def servers(self) -> Servers:
+        """What members run."""
+        from shared.servers.fleet import NodesForPlacement
+        from shared.servers.service import Servers
+
+        nodes = NodesForPlacement(self.nodes, self.clock)
+        return Servers(self.store, self.clock, self.ids, self.audit, self.templates, nodes, self.sealer)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Tells nodes what tasks ask of them."""
+        from shared.servers.dispatch import Dispatcher
+
+        return Dispatcher(self.store, self.templates, self.sealer, self.commands)
+
+    @cached_property
+    def server_reports(self) -> ServerReports:
+        """Writes down what nodes tell about servers."""
+        from shared.servers.reports import ServerReports
+
+        return ServerReports(self.store, self.clock)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """What the flows of servers do."""
+        from shared.servers.operations import Operations
+
+        parts = (self.servers, self.tasks, self.server_reports, self.dispatcher)
+        return Operations(self.store, self.clock, *parts)
+
+    @cached_property
+    def consoles(self) -> Consoles:
+        """Lines from and to games."""
+        from shared.servers.console import Consoles
+
+        return Consoles(self.store, self.commands)
+
+    @cached_property
+    def history(self) -> History:
+        """Metrics of servers."""
+        from shared.servers.history import History
+
+        return History(self.store)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """What is being done."""
+        from shared.tasks.service import Tasks
+
+        return Tasks(self.store, self.clock)
+
     async def close(self) -> None:
         """Close what was opened."""
+        if "namespaces" in self.__dict__:
+            await self.namespaces.close()
         if "secrets" in self.__dict__:
             await self.secrets.close()
         if "database" in self.__dict__:
             await self.database.close()
+
+
+def report_handler(kind: ReportType) -> Callable[[Services, Report], Awaitable[None]] | None:
+    """What to do with a report of that kind, beside waking the orchestration that waits for it."""
+    place = REPORT_HANDLERS.get(kind)
+    if place is None:
+        return None
+    module, _, name = place.partition(":")
+    found: Callable[[Services, Report], Awaitable[None]] = getattr(import_module(module), name)
+    return found
 
 
 def _build(place: str, services: Services):  # type: ignore[no-untyped-def]

@@ -85,6 +85,11 @@ class House:
                 ]
             ),
             "MERIDIAN_SECRETS_FOLDER": str(self.data / "secrets"),
+            "MERIDIAN_SERVICE_BUS_ADMIN": (
+                f"Endpoint=sb://localhost:{ports.bus_admin};SharedAccessKeyName=RootManageSharedAccessKey;"
+                f"SharedAccessKey={self.bus_key};UseDevelopmentEmulator=true"
+            ),
+            "MERIDIAN_SERVICE_BUS_CA_FILE": str(self.data / "servicebus" / "ca.pem"),
             "COSMOS_ENDPOINT": f"http://localhost:{ports.cosmos}",
             "COSMOS_KEY": self.cosmos_key,
             "COSMOS_DATABASE": "meridian",
@@ -111,9 +116,10 @@ class House:
         ports = self.ports
         options = ("--port", ports.bus, "--tls-port", ports.bus_tls, "--websocket-port", ports.bus_websocket)
         more = ("--admin-port", ports.bus_admin, "--data", self.data / "servicebus", "--key", self.bus_key)
+        queues = ("--queue", "reports")
         return Part(
             name="bus",
-            command=_python("local.servicebus", *options, *more),
+            command=_python("local.servicebus", *options, *more, *queues),
             port=ports.bus,
             addresses=(
                 (

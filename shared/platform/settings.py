@@ -46,6 +46,18 @@ class TrustedIssuer(BaseModel):
         return value
 
 
+class AgentNamespace(BaseModel):
+    """A Service Bus namespace that nodes are connected to. Its rule must be allowed to Listen and to Send."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    connection: SecretStr
+    host: str | None = None  # as agents reach it, where that is another name than the connection string's
+    amqp_port: int = Field(default=5671, ge=1, le=65_535)
+    websocket_port: int = Field(default=443, ge=1, le=65_535)
+    tls: bool = True
+    ca_file: str | None = None
+
+
 class Settings(BaseSettings):
     """What can be set from outside. A field `x` is read from `MERIDIAN_X` unless another name stands with it."""
 
@@ -66,6 +78,11 @@ class Settings(BaseSettings):
     service_bus_namespace: str | None = Field(
         default=None, validation_alias=_named("ServiceBusConnection__fullyQualifiedNamespace")
     )
+
+    service_bus_admin: SecretStr | None = None  # management address, where it is not that of ServiceBusConnection
+    service_bus_ca_file: str | None = None  # authority of the broker's certificate, where it is not a public one
+    agent_domain: str | None = None  # trust domain of the nodes' identities; the host of public_url if absent
+    agent_namespaces: dict[str, AgentNamespace] = Field(default_factory=dict)  # by name, as JSON; see AgentNamespace
 
     key_vault_url: str | None = None
     secrets_folder: str | None = None

@@ -1,0 +1,96 @@
+"""What agents call. Their shapes are the wire contract's own (`shared/messaging/agent_api.py`)."""
+
+from __future__ import annotations
+
+from pydantic import RootModel
+
+from shared.composition import services
+from shared.http import Auth, Call, In, Reply, Routes
+from shared.messaging import agent_api, codec
+from shared.nodes.certificates import Holder
+from shared.nodes.errors import BadCsr, EnrolmentRefused, ProtocolTooOld
+from shared.platform.errors import Internal
+
+routes = Routes("agent", services)
+blueprint = routes.blueprint
+
+
+class EnrolBody(RootModel[agent_api.EnrolRequest]):
+    """A token, a certificate request, and what the machine is."""
+
+
+class RenewBody(RootModel[agent_api.RenewRequest]):
+    """A certificate request."""
+
+
+class BeatBody(RootModel[agent_api.Beat]):
+    """Alive, and how."""
+
+
+class Nothing(In):
+    """An empty object."""
+
+
+class EnrolReply(RootModel[agent_api.EnrolAnswer]):
+    """Who the node is from now on."""
+
+
+class CertificateReply(RootModel[agent_api.Certificate]):
+    """A certificate with its chain."""
+
+
+class SessionReply(RootModel[agent_api.SessionAnswer]):
+    """Where messages are, and signatures to reach them."""
+
+
+class BeatReply(RootModel[agent_api.BeatAnswer]):
+    """When to beat next."""
+
+
+def _holder(call: Call) -> Holder:
+    holder = call.principal.details.get("holder")
+    if not isinstance(holder, Holder):
+        raise Internal("an agent's call without its certificate")
+    return holder
+
+
+def _json(answer: object) -> Reply:
+    return Reply(codec.to_json(answer))
+
+
+@routes.post(
+    "/v1/agent/enroll", auth=Auth.ANONYMOUS, organization=False, rate="sign_in", response=EnrolReply,
+    problems=[EnrolmentRefused, BadCsr, ProtocolTooOld],
+)  # fmt: skip
+async def enroll(call: Call, body: EnrolBody) -> Reply:
+    """Join a machine: spend a one-time token for a node and its certificate."""
+    return _json(await call.services.enrolments.redeem(body.root, call.request.address))
+
+
+@routes.post("/v1/agent/certificates", auth=Auth.AGENT, rate="agent", response=CertificateReply, problems=[BadCsr])
+async def renew_certificate(call: Call, body: RenewBody) -> Reply:
+    """A further certificate, for a key that the node made; the present one stands until its end."""
+    holder = _holder(call)
+    address = call.request.address
+    return _json(await call.services.enrolments.renew(holder.org, holder.node, body.root.csr_pem, address))
+
+
+@routes.post("/v1/agent/session", auth=Auth.AGENT, rate="agent", response=SessionReply)
+async def open_session(call: Call, body: Nothing) -> Reply:  # noqa: ARG001  # what is signed is an empty object
+    """Access to the node's own queue and to the queue of reports, for an hour."""
+    return _json(await call.services.nodes.session(_holder(call).org, _holder(call).node))
+
+
+@routes.post("/v1/agent/beat", auth=Auth.AGENT, rate="agent", response=BeatReply, problems=[ProtocolTooOld])
+async def beat(call: Call, body: BeatBody) -> Reply:
+    """The node lives."""
+    return _json(await call.services.nodes.beat(_holder(call), float(call.principal.details["skew"]), body.root))
+
+
+@routes.get(
+    "/v1/pki/revocations.crl", auth=Auth.ANONYMOUS, organization=False, rate="open", media_type="application/pkix-crl"
+)
+async def revocation_list(call: Call) -> Reply:
+    """The certificates that are revoked (RFC 5280), for fronts that end mutual TLS."""
+    found = await call.services.enrolments.revocation_list()
+    return Reply(found, content_type="application/pkix-crl")

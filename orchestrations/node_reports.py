@@ -1,0 +1,55 @@
+"""What nodes report: a batch of messages from their queue, each checked, stored, and told to whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import azure.functions as func
+
+from shared.composition import services
+from shared.http.registry import DURABLE_BINDING
+from shared.nodes.models import REPORTS_QUEUE
+
+blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
+_log = logging.getLogger("meridian.nodes")
+
+
+@blueprint.service_bus_queue_trigger(
+    arg_name="messages", queue_name=REPORTS_QUEUE, connection="ServiceBusConnection", cardinality="many"
+)
+@blueprint.generic_input_binding(arg_name="client", type=DURABLE_BINDING)
+@blueprint.function_name("node_reports")
+async def node_reports(messages: list[func.ServiceBusMessage], client: str) -> None:
+    """Take a batch. If something behind does not answer the whole batch comes again: each report may come twice."""
+    from azure.durable_functions import DurableOrchestrationClient
+
+    durable = DurableOrchestrationClient(client)
+
+    async def raise_event(instance: str, event: str, data: str) -> None:
+        try:
+            await durable.raise_event(instance, event, json.loads(data))
+        except Exception as error:  # the SDK raises bare Exceptions: gone and over are no faults here
+            if (
+                "404" in str(error)
+                or "410" in str(error)
+                or "No instance" in str(error)
+                or "already completed" in str(error)
+            ):
+                _log.info("nobody waits for %s of %s any more", event, instance)
+                return
+            raise
+
+    reports = services().reports
+    # In order for each node; nodes beside each other.
+    lanes: dict[str, list[bytes]] = {}
+    for message in messages:
+        sender = str((message.application_properties or {}).get("node", ""))
+        lanes.setdefault(sender, []).append(message.get_body())
+
+    async def work(bodies: list[bytes]) -> None:
+        for body in bodies:
+            await reports.take(body, raise_event)
+
+    await asyncio.gather(*(work(bodies) for bodies in lanes.values()))

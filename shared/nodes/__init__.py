@@ -1,0 +1,1 @@
+"""Nodes: enrolment, certificates, sessions, liveness, commands, and what a node has and holds."""

@@ -1,0 +1,283 @@
+"""What is stored about nodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.platform.clock import Timestamp
+from shared.platform.ids import NodeId, OrgId
+from shared.store.documents import Document
+from shared.store.unscoped import DirectoryEntry, FleetShard, directory_id
+
+DEFAULT_NAMESPACE = "default"
+NODES_PER_SHARD = 500
+
+
+class NodeState(StrEnum):
+    """What the owner wants of the node; whether it answers is another matter (`Presence`)."""
+
+    ACTIVE = "active"
+    DRAINED = "drained"  # runs what it has, takes nothing new
+    MAINTENANCE = "maintenance"  # its servers are to be stopped
+    DECOMMISSIONED = "decommissioned"
+
+
+class Presence(StrEnum):
+    """Whether the node answers."""
+
+    WAITING = "waiting"  # enrolled, never heard of since
+    ONLINE = "online"
+    SILENT = "silent"
+    LOST = "lost"
+
+
+class PortRange(BaseModel):
+    """Ports that servers of this node may get, both ends included."""
+
+    model_config = ConfigDict(frozen=True)
+    first: int = Field(ge=1, le=65_535)
+    last: int = Field(ge=1, le=65_535)
+
+
+class Node(Document):
+    """A machine of an organization. `queue` is where its commands wait, in the namespace of that name."""
+
+    type: Literal["node"] = "node"
+    name: str = Field(min_length=1, max_length=100)
+    state: NodeState = NodeState.ACTIVE
+    state_reason: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    namespace: str = DEFAULT_NAMESPACE
+    queue: str = ""
+    shard: int = 0
+    place: int = 0
+    inventory: dict[str, Any] = Field(default_factory=dict)  # {"platform": ..., "hardware": ...}, as the agent told it
+    agent_version: str = ""
+    protocol: int = 1
+    drivers: tuple[str, ...] = ("process",)
+    enrolled_at: Timestamp
+    decommissioned_at: Timestamp | None = None
+    overcommit_memory: float = Field(default=1.0, ge=0.1, le=10)
+    overcommit_cpu: float = Field(default=1.0, ge=0.1, le=100)
+    overcommit_disk: float = Field(default=1.0, ge=0.1, le=10)
+    reserve_memory_mib: int = Field(default=0, ge=0)
+    address: str = "0.0.0.0"  # noqa: S104  # what its games bind unless the owner names one
+    port_ranges: tuple[PortRange, ...] = (PortRange(first=25_000, last=29_999),)
+    maximum_servers: int = Field(default=100, ge=0, le=500)
+
+
+class NodeName(Document):
+    """Holds a name for one node of the organization: the id is made of the name, so a second create fails."""
+
+    type: Literal["node_name"] = "node_name"
+    node_id: NodeId
+
+    @staticmethod
+    def id_of(name: str) -> str:
+        """The id of the document that holds this name."""
+        return f"nodename_{hashlib.sha256(name.casefold().encode()).hexdigest()[:40]}"
+
+
+class NodeObserved(Document):
+    """What the node said last that is worth keeping: written on a real change, not with each beat."""
+
+    type: Literal["node_observed"] = "node_observed"
+    node_id: NodeId
+    observed_at: Timestamp
+    agent_version: str = ""
+    protocol: int = 1
+    boot_id: str = ""
+    cpu_percent: float = 0.0
+    memory_used_mib: int = 0
+    disk_free_mib: int = 0
+    journal_depth: int = 0
+    reports_dropped: int = 0
+    link: str = "up"
+    clock_skew_seconds: float = 0.0
+    issues: tuple[str, ...] = ()
+
+    @staticmethod
+    def id_of(node_id: str) -> str:
+        """The id of a node's document."""
+        return f"observed_{node_id}"
+
+
+class NodeCertificate(Document):
+    """A certificate that was issued to a node."""
+
+    type: Literal["node_certificate"] = "node_certificate"
+    node_id: NodeId
+    thumbprint: str
+    serial: str
+    issuer: str
+    not_before: Timestamp
+    not_after: Timestamp
+    revoked_at: Timestamp | None = None
+    revoked_reason: str = ""
+
+
+class NodeCommand(Document):
+    """A command that somebody sent to a node itself, and what came of it. Its id is the orchestration's."""
+
+    type: Literal["node_command"] = "node_command"
+    node_id: NodeId
+    command: str
+    state: Literal["sent", "succeeded", "failed", "rejected", "cancelled", "timed_out"] = "sent"
+    outcome: dict[str, Any] = Field(default_factory=dict)
+
+
+class Enrolment(Document):
+    """A one-time token, without the token: who made it, for what, and what became of it."""
+
+    type: Literal["enrolment"] = "enrolment"
+    note: str = ""
+    created_by: str
+    expires_at: Timestamp
+    node_id: NodeId  # the node that it makes, or brings new papers to
+    labels: dict[str, str] = Field(default_factory=dict)
+    again: bool = False  # for a node that exists: its key was lost
+    revoked_at: Timestamp | None = None
+    used_at: Timestamp | None = None
+
+
+class EnrolmentHash(DirectoryEntry):
+    """Finds the organization of a token by the token's hash. `used_by` is the digest of the key it was spent for."""
+
+    type: Literal["enrolment_hash"] = "enrolment_hash"
+    org_id: OrgId
+    enrolment_id: str
+    node_id: NodeId
+    expires_at: Timestamp
+    used_by: str | None = None
+    revoked: bool = False
+
+    @staticmethod
+    def id_of(token: str) -> str:
+        """The id of the entry of a token."""
+        return directory_id("enrolment", token)
+
+
+class CertificateEntry(DirectoryEntry):
+    """Finds the node of a certificate by its thumbprint, with all that a proof needs: one point read."""
+
+    type: Literal["certificate_entry"] = "certificate_entry"
+    org_id: OrgId
+    node_id: NodeId
+    certificate_id: str
+    public_key: str  # base64 of the DER SubjectPublicKeyInfo
+    shard: int = 0
+    place: int = 0
+    not_after: Timestamp
+    revoked: bool = False
+
+    @staticmethod
+    def id_of(thumbprint: str) -> str:
+        """The id of the entry of a certificate."""
+        return directory_id("certificate", thumbprint)
+
+
+class Roster(FleetShard):
+    """Who stands at which place of a shard. Places are given once and never again: the other documents go by them."""
+
+    type: Literal["roster"] = "roster"
+    nodes: tuple[tuple[NodeId, OrgId], ...] = ()
+
+    @staticmethod
+    def id_of(shard: int) -> str:
+        """The id of a shard's roster."""
+        return f"roster-{shard:05d}"
+
+
+class Pulse(FleetShard):
+    """When each node of a shard was last heard: seconds before `base`, by place; -1 is never. Four bytes a node."""
+
+    type: Literal["pulse"] = "pulse"
+    base: int = 0  # seconds since the epoch
+    ago: tuple[int, ...] = ()
+
+    @staticmethod
+    def id_of(shard: int) -> str:
+        """The id of a shard's pulse."""
+        return f"pulse-{shard:05d}"
+
+    def heard(self, place: int) -> int | None:
+        """When the node at a place was last heard, in seconds since the epoch."""
+        ago = self.ago[place] if place < len(self.ago) else -1
+        return None if ago < 0 else self.base - ago
+
+    def with_heard(self, heard: Mapping[int, int], now: int) -> Pulse:
+        """The same pulse with these places heard at these times; the later time counts."""
+        size = max(len(self.ago), *(place + 1 for place in heard)) if heard else len(self.ago)
+        ago: list[int] = []
+        for place in range(size):
+            times = [time for time in (self.heard(place), heard.get(place)) if time is not None]
+            ago.append(max(0, now - max(times)) if times else -1)
+        return self.having(base=now, ago=tuple(ago))
+
+
+class Sweep(FleetShard):
+    """What the sweep last found: one letter a place (o online, s silent, l lost, w waiting), and since when it listens."""
+
+    type: Literal["sweep"] = "sweep"
+    found: str = ""
+    swept_at: int = 0
+    listening_since: int = 0
+
+    @staticmethod
+    def id_of(shard: int) -> str:
+        """The id of a shard's sweep."""
+        return f"sweep-{shard:05d}"
+
+
+class Watched(FleetShard):
+    """Which nodes of a shard somebody looks at: place to the end of the lease, in seconds since the epoch."""
+
+    type: Literal["watched"] = "watched"
+    until: dict[str, int] = Field(default_factory=dict)
+
+    @staticmethod
+    def id_of(shard: int) -> str:
+        """The id of a shard's leases."""
+        return f"watched-{shard:05d}"
+
+
+class Shards(FleetShard):
+    """How many shards there are; the last one takes new nodes."""
+
+    type: Literal["shards"] = "shards"
+    count: int = 1
+
+
+SHARDS_ID = "shards"
+
+
+def queue_of(node_id: str) -> str:
+    """The queue of a node: all names are of one length, so none is a prefix of another."""
+    return f"node-{node_id.lower().replace('_', '-')}"
+
+
+REPORTS_QUEUE = "reports"
+
+
+class Revocation(BaseModel):
+    """A revoked certificate."""
+
+    model_config = ConfigDict(frozen=True)
+    serial: str
+    at: int
+    until: int  # when the certificate would have ended anyway
+
+
+class Revocations(DirectoryEntry):
+    """All certificates that are revoked and would still be valid, by thumbprint."""
+
+    type: Literal["revocations"] = "revocations"
+    revoked: dict[str, Revocation] = Field(default_factory=dict)
+
+
+REVOCATIONS_ID = "revocations"

@@ -1,0 +1,154 @@
+"""Reports of nodes: checked against the certificate of the node that claims them, then handed to whoever they concern.
+
+Late and repeated reports change nothing: a result raises an event whose name only one wait of one instance has, and
+what is stored from a report is stored by what it says, not by how often it comes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.audit.models import Actor, Target
+from shared.audit.models import Outcome as AuditOutcome
+from shared.messaging import codec, jws
+from shared.messaging.agent_api import Hardware, Platform
+from shared.messaging.commands import report_event
+from shared.messaging.limits import CLOCK_LEEWAY, MAX_ENVELOPE_BYTES, MAX_REPORT_AGE
+from shared.messaging.reports import REPORT_KIND, NodeEvent, Report, ReportType, open_report
+from shared.nodes.errors import CertificateRefused
+from shared.nodes.models import Node
+from shared.platform import telemetry
+from shared.platform.errors import Fault, Kind, Unavailable
+from shared.platform.ids import OrgId
+
+if TYPE_CHECKING:
+    from shared.composition import Services
+
+_log = logging.getLogger("meridian.nodes")
+#: Raises an external event: instance id, event name, JSON.
+Raise = Callable[[str, str, str], Awaitable[None]]
+
+
+class ReportRefused(Fault):
+    """A report that is not believed."""
+
+    kind, code, title = Kind.FORBIDDEN, "report_refused", "The report does not hold"
+
+
+MAX_SEEN: Final = 20_000
+
+
+class Reports:
+    """See the module."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._seen: dict[str, None] = {}  # ids lately handled here: spares the work, not needed for correctness
+
+    async def take(self, body: bytes, raise_event: Raise) -> None:
+        """Handle one message of the queue. Whatever is wrong with it is noted, and the message is done with.
+
+        Raises:
+            Unavailable: something behind does not answer; the message is to come again.
+        """
+        try:
+            report = await self._open(body)
+        except (ReportRefused, CertificateRefused) as refusal:
+            await self._note_refusal(body, refusal.reason)
+            return
+        if report.id in self._seen:
+            return
+        await self._handle(report, raise_event)
+        self._seen[report.id] = None
+        if len(self._seen) > MAX_SEEN:
+            self._seen.pop(next(iter(self._seen)))
+
+    async def _open(self, body: bytes) -> Report:
+        envelope = body.decode("latin-1")
+        try:
+            header, _ = jws.peek(envelope, MAX_ENVELOPE_BYTES)
+            if header.kind != REPORT_KIND:
+                raise ReportRefused(f"a {header.kind[:40]!r} where a report belongs")
+            holder = await self._services.certificates.holder(header.key_id)
+            report = open_report(envelope, lambda key_id: holder.key if key_id == holder.thumbprint else None)
+        except (jws.SignatureError, codec.WireError) as error:
+            raise ReportRefused(str(error)) from None
+        if (report.org_id, report.node_id) != (holder.org, holder.node):
+            raise ReportRefused(f"signed by {holder.node}, and speaks for {report.node_id[:40]}")
+        age = self._services.clock.now() - report.created_at
+        if not -CLOCK_LEEWAY <= age <= MAX_REPORT_AGE:
+            raise ReportRefused(f"made {age.total_seconds():.0f} s ago")
+        return report
+
+    async def _handle(self, report: Report, raise_event: Raise) -> None:
+        from shared.composition import report_handler
+
+        telemetry.counter("nodes.reports", "{report}").add(1, {"type": report.type.value})
+        try:
+            handler = report_handler(report.type)
+            if handler is not None:
+                await handler(self._services, report)
+        except Unavailable:
+            raise
+        except (Fault, codec.WireError) as error:
+            # It will not do better a second time: a server that is deleted meanwhile, say.
+            _log.warning("a report of %s was not taken: %s", report.node_id, error)
+        if report.type is ReportType.COMMAND_RESULT and report.task_id and report.command_id:
+            await raise_event(report.task_id, report_event(report.command_id), json.dumps(report.payload))
+
+    async def _note_refusal(self, body: bytes, reason: str) -> None:
+        """Audited with the organization that the message names, if it names one that exists; counted in any case."""
+        telemetry.counter("nodes.reports_refused", "{report}").add(1)
+        _log.warning("refused a report of %d bytes: %s", len(body), reason)
+        claimed = _claim(body)
+        org, node_id = str(claimed.get("org_id", "")), str(claimed.get("node_id", ""))[:64]
+        if not org.startswith("org_") or not node_id.startswith("nod_"):
+            return
+        if await self._services.store.find(OrgId(org), Node, node_id) is None:
+            return
+        actor, target = Actor(kind="agent", id=node_id), Target(kind="node", id=node_id)
+        await self._services.audit.record(
+            OrgId(org), actor, "node.report_refused", target, outcome=AuditOutcome.REFUSED, reason=reason[:500]
+        )
+
+
+def _claim(body: bytes) -> dict[str, Any]:
+    """What an unchecked message says of itself: only to note whom it pretends to be."""
+    try:
+        _, content = jws.peek(body.decode("latin-1"), MAX_ENVELOPE_BYTES)
+        found = codec.load_json(content, MAX_ENVELOPE_BYTES)
+    except (jws.SignatureError, codec.WireError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+async def on_event(services: Services, report: Report) -> None:
+    """Something that the node's owner should know goes to the trail."""
+    event = codec.from_wire(NodeEvent, report.payload)
+    actor, target = Actor(kind="agent", id=report.node_id), Target(kind="node", id=report.node_id)
+    refused = event.code == "command_refused"
+    await services.audit.record(
+        OrgId(report.org_id),
+        actor,
+        "node.command_refused" if refused else "node.event",
+        target,
+        outcome=AuditOutcome.REFUSED if refused else AuditOutcome.DONE,
+        after={"code": event.code[:64], "count": event.count},
+        reason=event.detail[:500],
+    )
+
+
+async def on_inventory(services: Services, report: Report) -> None:
+    """What the machine has now."""
+    hardware = codec.from_wire(Hardware, report.payload.get("hardware"))
+    platform = codec.from_wire(Platform, report.payload.get("platform"))
+    inventory = {"platform": codec.to_wire(platform), "hardware": codec.to_wire(hardware)}
+    await services.store.update(
+        OrgId(report.org_id),
+        Node,
+        report.node_id,
+        lambda node: node if node.inventory == inventory else node.having(inventory=inventory),
+    )

@@ -1,0 +1,309 @@
+"""Nodes: read, renamed, drained, let go; sessions and beats; commands and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from shared.audit.models import Actor, Target
+from shared.messaging.agent_api import Beat, BeatAnswer, SessionAnswer
+from shared.messaging.commands import Order, build_command, report_event, seal_command
+from shared.messaging.limits import MAX_COMMAND_LIFE
+from shared.messaging.sender import SentCommand
+from shared.nodes.capacity import placeable
+from shared.nodes.certificates import Holder
+from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotFound, NodeStateConflict
+from shared.nodes.models import REPORTS_QUEUE, Node, NodeCertificate, NodeName, NodeObserved, NodeState, Presence
+from shared.nodes.rules import Health, NodeEvent, accepted_protocol, health, move, next_beat, worth_keeping
+from shared.placement.models import Node as PlacementNode
+from shared.platform.errors import AlreadyExists, NotFound
+from shared.platform.ids import NodeId, OrgId
+from shared.store.query import Slice, Where
+
+if TYPE_CHECKING:
+    from shared.composition import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A node with whether it answers."""
+
+    node: Node
+    presence: Presence
+    heard_at: datetime | None
+
+
+class Nodes:
+    """See the module."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._observed: dict[str, NodeObserved] = {}
+
+    # ---------------------------------------------------------------- reading
+
+    async def get(self, org: OrgId, node_id: str) -> Node:
+        """One node.
+
+        Raises:
+            NodeNotFound: no such node in the organization.
+        """
+        try:
+            return await self._services.store.get(org, Node, node_id)
+        except NotFound:
+            raise NodeNotFound(f"there is no node {node_id}") from None
+
+    async def see(self, org: OrgId, node_id: str, *, watch: bool = False) -> Seen:
+        """One node with its presence; `watch` has it beat more often for the next minute."""
+        node = await self.get(org, node_id)
+        if watch and node.state is not NodeState.DECOMMISSIONED:
+            await self._services.fleet.watch(node.shard, node.place)
+        return await self._seen(node)
+
+    async def _seen(self, node: Node) -> Seen:
+        there, heard = await self._services.fleet.presence(node.shard, node.place)
+        return Seen(node, there, heard)
+
+    async def page(
+        self,
+        org: OrgId,
+        *,
+        filters: Mapping[str, Any],
+        where: Sequence[Where],
+        sort: str,
+        limit: int,
+        cursor: str | None,
+    ) -> Slice[Seen]:
+        """A page of nodes with their presence."""
+        found = await self._services.store.page(
+            org, Node, filters=filters, where=where, sort=sort, limit=limit, cursor=cursor
+        )
+        return Slice([await self._seen(node) for node in found.items], found.cursor)
+
+    async def placeable(self, org: OrgId) -> list[PlacementNode]:
+        """All nodes as placement sees them, without what is held there; those that take nothing included."""
+        found: list[PlacementNode] = []
+        cursor: str | None = None
+        now = self._services.clock.now().timestamp()
+        while True:
+            page = await self.page(org, filters={}, where=(), sort="id", limit=100, cursor=cursor)
+            found += [placeable(seen, now) for seen in page.items]
+            cursor = page.cursor
+            if cursor is None:
+                return found
+
+    async def observed(self, org: OrgId, node_id: str) -> NodeObserved | None:
+        """What the node said last."""
+        return await self._services.store.find(org, NodeObserved, NodeObserved.id_of(node_id))
+
+    async def health(self, org: OrgId, node_id: str) -> Health:
+        """How a node is, with every reason; it tells more often while it is asked for."""
+        seen = await self.see(org, node_id, watch=True)
+        holding = [one for one in await self.certificates(org, node_id) if one.revoked_at is None]
+        end = max((one.not_after for one in holding), default=None)
+        return health(seen.node, seen.presence, await self.observed(org, node_id), end, self._services.clock.now())
+
+    # ---------------------------------------------------------------- changing
+
+    async def change(
+        self, org: OrgId, node_id: str, changes: Mapping[str, Any], *, etag: str | None, by: Actor
+    ) -> Node:
+        """Rename, relabel, set limits.
+
+        Raises:
+            NodeNameTaken: another node has the name.
+            PreconditionFailed: somebody changed it since.
+        """
+        services = self._services
+        before = await self.get(org, node_id)
+        after = before.having(**changes)
+        if etag is not None:
+            after = after.having(etag=etag)
+        batch = services.store.batch(org).replace(after)
+        if NodeName.id_of(after.name) != NodeName.id_of(before.name):
+            holder = NodeName(id=NodeName.id_of(after.name), org_id=org, node_id=NodeId(node_id))
+            batch = batch.create(holder).delete(NodeName, NodeName.id_of(before.name))
+        shown = {name: getattr(after, name) for name in changes}
+        was = {name: getattr(before, name) for name in changes}
+        target = Target(kind="node", id=node_id, name=after.name)
+        entry = services.audit.pending(org, by, "node.changed", target, before=_plain(was), after=_plain(shown))
+        try:
+            stored = await batch.create(entry).commit()
+        except AlreadyExists:
+            raise NodeNameTaken(f"another node is named {after.name!r}") from None
+        await services.audit.settle(entry)
+        assert isinstance(stored[0], Node)
+        return stored[0]
+
+    async def apply(self, org: OrgId, node_id: str, event: NodeEvent, reason: str, *, by: Actor) -> Node:
+        """Drain, maintain, resume. Works whether the node answers or not: it is our state, the node follows.
+
+        Raises:
+            NodeStateConflict: the event has no place in the node's state.
+        """
+        before = await self.get(org, node_id)
+        after = move(before.state, event)
+        return await self.change(org, node_id, {"state": after, "state_reason": reason}, etag=before.etag, by=by)
+
+    async def decommission(self, org: OrgId, node_id: str, reason: str, *, by: Actor) -> Node:
+        """Let a node go, reachable or not: its certificates die, its queue goes, its name becomes free.
+
+        Each step may be repeated: asked again after a crash, it goes on where it stopped.
+        """
+        services = self._services
+        node = await self.get(org, node_id)
+        if node.state is not NodeState.DECOMMISSIONED:
+            move(node.state, NodeEvent.DECOMMISSION)
+            changes = {"state": NodeState.DECOMMISSIONED, "state_reason": reason}
+            node = await self.change(
+                org, node_id, {**changes, "decommissioned_at": services.clock.now()}, etag=node.etag, by=by
+            )
+        await self.revoke_all(org, node_id, "decommissioned", by)
+        await services.namespaces.remove_queue(node.namespace, node.queue)
+        return node
+
+    async def forget(self, org: OrgId, node_id: str, *, by: Actor) -> None:
+        """Delete a decommissioned node's record; the audit trail keeps that it was.
+
+        Raises:
+            NodeStateConflict: it is not decommissioned.
+        """
+        services = self._services
+        node = await self.get(org, node_id)
+        if node.state is not NodeState.DECOMMISSIONED:
+            raise NodeStateConflict(f"a node that is {node.state} cannot be forgotten: decommission it first")
+        entry = services.audit.pending(org, by, "node.forgotten", Target(kind="node", id=node_id, name=node.name))
+        batch = services.store.batch(org).delete(Node, node_id).create(entry)
+        holder = await services.store.find(org, NodeName, NodeName.id_of(node.name))
+        if holder is not None and holder.node_id == node_id:
+            batch = batch.delete(NodeName, holder.id)
+        if await self.observed(org, node_id) is not None:
+            batch = batch.delete(NodeObserved, NodeObserved.id_of(node_id))
+        await batch.commit()
+        await services.audit.settle(entry)
+
+    # ---------------------------------------------------------------- certificates
+
+    async def certificates(self, org: OrgId, node_id: str) -> list[NodeCertificate]:
+        """The node's certificates, newest first (the last 100)."""
+        await self.get(org, node_id)
+        found = await self._services.store.page(org, NodeCertificate, filters={"node_id": node_id}, limit=100)
+        return found.items
+
+    async def revoke(self, org: OrgId, node_id: str, certificate_id: str, reason: str, *, by: Actor) -> NodeCertificate:
+        """Revoke one certificate; it is dead within a minute everywhere.
+
+        Raises:
+            CertificateNotFound: the node has no such certificate.
+        """
+        services = self._services
+        found = await services.store.find(org, NodeCertificate, certificate_id)
+        if found is None or found.node_id != node_id:
+            raise CertificateNotFound(f"node {node_id} has no certificate {certificate_id}")
+        # The list first: if what follows fails, the certificate is dead and its record late, not the other way round.
+        await services.certificates.revoke(found.thumbprint, found.serial, found.not_after)
+        if found.revoked_at is not None:
+            return found
+        revoked = found.having(revoked_at=services.clock.now(), revoked_reason=reason)
+        target = Target(kind="node", id=node_id)
+        entry = services.audit.pending(
+            org, by, "node.certificate_revoked", target, after={"certificate": found.id, "reason": reason}
+        )
+        stored = await services.store.batch(org).replace(revoked).create(entry).commit()
+        await services.audit.settle(entry)
+        assert isinstance(stored[0], NodeCertificate)
+        return stored[0]
+
+    async def revoke_all(self, org: OrgId, node_id: str, reason: str, by: Actor) -> None:
+        """Revoke every certificate of a node that would still hold."""
+        now = self._services.clock.now()
+        for certificate in await self.certificates(org, node_id):
+            if certificate.not_after > now and certificate.revoked_at is None:
+                await self.revoke(org, node_id, certificate.id, reason, by=by)
+
+    # ---------------------------------------------------------------- what agents ask
+
+    async def session(self, org: OrgId, node_id: NodeId) -> SessionAnswer:
+        """Access to exactly the node's queue and the reports', for an hour."""
+        services = self._services
+        node = await self.get(org, node_id)
+        await services.namespaces.ready_reports_queue(node.namespace)
+        return SessionAnswer(
+            namespace=services.namespaces.address(node.namespace),
+            commands=await services.namespaces.grant(node.namespace, node.queue, "listen"),
+            reports=await services.namespaces.grant(node.namespace, REPORTS_QUEUE, "send"),
+            command_keys=await services.authority.signer_chains(),
+            server_time=services.clock.now(),
+        )
+
+    async def beat(self, holder: Holder, skew: float, beat: Beat) -> BeatAnswer:
+        """A node lives. Written only where something changed; a repeated beat is answered and changes nothing."""
+        services = self._services
+        accepted_protocol(beat.protocol)
+        watched = await services.fleet.watched(holder.shard, holder.place)
+        if services.fleet.fresh(holder.shard, holder.place, beat.sequence):
+            await services.fleet.hear(holder.shard, holder.place)
+            await self._keep(holder, skew, beat, watched=watched)
+        restless = beat.journal_depth > 0 or any(
+            one.state in ("installing", "starting", "stopping") for one in beat.servers
+        )
+        return BeatAnswer(
+            next_seconds=next_beat(watched=watched, restless=restless),
+            watched=watched,
+            server_time=services.clock.now(),
+        )
+
+    async def _keep(self, holder: Holder, skew: float, beat: Beat, *, watched: bool) -> None:
+        services = self._services
+        now = NodeObserved(
+            id=NodeObserved.id_of(holder.node),
+            org_id=holder.org,
+            node_id=holder.node,
+            observed_at=services.clock.now(),
+            agent_version=beat.agent_version,
+            protocol=beat.protocol,
+            boot_id=beat.boot_id,
+            cpu_percent=beat.cpu_percent,
+            memory_used_mib=beat.memory_used_mib,
+            disk_free_mib=beat.disk_free_mib,
+            journal_depth=beat.journal_depth,
+            reports_dropped=beat.reports_dropped,
+            link=beat.link,
+            clock_skew_seconds=round(skew, 1),
+            issues=beat.issues,
+        )
+        if worth_keeping(self._observed.get(holder.node), now, watched=watched):
+            self._observed[holder.node] = now
+            await services.store.upsert(holder.org, now)
+
+    # ---------------------------------------------------------------- commands
+
+    async def send(
+        self, org_id: str, node_id: str, order: Order, *, task_id: str, traceparent: str | None = None
+    ) -> SentCommand:
+        """See `shared.messaging.sender.CommandSender.send`."""
+        services = self._services
+        node = await self.get(OrgId(org_id), node_id)
+        if node.state is NodeState.DECOMMISSIONED:
+            raise NodeStateConflict(f"node {node_id} is decommissioned: nobody reads its queue")
+        signer = await services.authority.signer()
+        command = build_command(order, org_id, node_id, task_id, services.clock.now(), traceparent)
+        envelope = seal_command(command, signer.key, signer.key_id)
+        life = min(order.life, MAX_COMMAND_LIFE)
+        await services.namespaces.send(
+            node.namespace, node.queue, envelope, id=command.id, subject=command.type.value, life=life
+        )
+        return SentCommand(command.id, report_event(command.id), command.expires_at)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    def one(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        if isinstance(value, tuple):
+            return [one(item) for item in value]
+        return value.model_dump() if hasattr(value, "model_dump") else value
+
+    return {name: one(value) for name, value in values.items()}

@@ -1,0 +1,129 @@
+"""Nodes as members see them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.http.models import Out
+from shared.messaging.limits import PROTOCOL_VERSION
+from shared.nodes.capacity import Capacity
+from shared.nodes.models import Node, NodeState, PortRange, Presence
+from shared.nodes.rules import Health
+from shared.nodes.service import Seen
+from shared.placement.models import Amount
+from shared.platform.clock import Timestamp
+
+
+class NodeView(Out):
+    """A machine. `state` is what its owner wants, `presence` whether it answers."""
+
+    id: str
+    name: str
+    state: NodeState
+    state_reason: str
+    presence: Presence
+    heard_at: Timestamp | None = Field(description="When it was last heard.")
+    labels: dict[str, str]
+    agent_version: str
+    protocol: int
+    protocol_skew: int = Field(description="How many protocol versions its agent is behind; 1 is served, 2 is not.")
+    namespace: str
+    address: str
+    port_ranges: tuple[PortRange, ...]
+    overcommit_memory: float
+    overcommit_cpu: float
+    overcommit_disk: float
+    reserve_memory_mib: int
+    maximum_servers: int
+    enrolled_at: Timestamp
+    decommissioned_at: Timestamp | None
+
+    @classmethod
+    def of(cls, seen: Seen) -> NodeView:
+        """As shown to members."""
+        node = seen.node
+        own = {name: getattr(node, name) for name in cls.model_fields if name in Node.model_fields}
+        return cls(
+            **own, presence=seen.presence, heard_at=seen.heard_at, protocol_skew=PROTOCOL_VERSION - node.protocol
+        )
+
+
+class InventoryView(Out):
+    """What the machine is and has."""
+
+    node_id: str
+    platform: dict[str, Any]
+    hardware: dict[str, Any]
+    observed_at: Timestamp
+
+    @classmethod
+    def of(cls, node: Node) -> InventoryView:
+        """As the agent told it."""
+        return cls(
+            node_id=node.id,
+            platform=node.inventory.get("platform", {}),
+            hardware=node.inventory.get("hardware", {}),
+            observed_at=node.updated_at,
+        )
+
+
+class AmountView(Out):
+    """Memory and disk in MiB, CPU in thousandths of a core."""
+
+    memory_mib: int
+    cpu_millicores: int
+    disk_mib: int
+
+    @classmethod
+    def of(cls, amount: Amount) -> AmountView:
+        """The same in JSON."""
+        return cls(memory_mib=amount.memory_mib, cpu_millicores=amount.cpu_millicores, disk_mib=amount.disk_mib)
+
+
+class CapacityView(Out):
+    """What a node has, offers (overcommitted, less its reserve), holds for servers, and has free."""
+
+    has: AmountView
+    offered: AmountView
+    held: AmountView
+    free: AmountView
+    servers: int
+    maximum_servers: int
+    ports_in_ranges: int
+    ports_held: tuple[str, ...]
+
+
+def capacity_view(found: Capacity) -> CapacityView:
+    """As shown to members."""
+    amounts = {name: AmountView.of(getattr(found, name)) for name in ("has", "offered", "held", "free")}
+    return CapacityView(
+        **amounts,
+        servers=found.servers,
+        maximum_servers=found.maximum_servers,
+        ports_in_ranges=found.ports_in_ranges,
+        ports_held=found.ports_held,
+    )
+
+
+class ReasonView(Out):
+    """One thing that is not as it should be."""
+
+    code: str
+    text: str
+    severity: Literal["note", "warning", "critical"]
+
+
+class HealthView(Out):
+    """How a node is."""
+
+    status: Literal["healthy", "degraded", "unreachable", "unknown"]
+    score: int
+    reasons: tuple[ReasonView, ...]
+
+
+def health_view(found: Health) -> HealthView:
+    """As shown to members."""
+    reasons = tuple(ReasonView(code=one.code, text=one.text, severity=one.severity) for one in found.reasons)
+    return HealthView(status=found.status, score=found.score, reasons=reasons)

@@ -1,0 +1,78 @@
+"""The whole way, with real parts: a machine enrols at the real API, gets its session, a signed command and reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.house import HouseForTests
+from tests.support.nodes import AgentProcess
+from tests.support.people import ApiClient, Person
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
+    with HouseForTests(tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host") as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def api(house: HouseForTests) -> ApiClient:
+    return Person.sign_up(house, "ann").found_organization("Ann's servers")
+
+
+@pytest.fixture(scope="module")
+def agent(house: HouseForTests, api: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
+    with AgentProcess.enrolled(house, api, tmp_path_factory.mktemp("agent"), name="attic") as agent:
+        yield agent
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Wait for a condition; the time is a guard."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def test_it_is_online_with_what_the_machine_has(api: ApiClient, agent: AgentProcess) -> None:
+    def online() -> bool:
+        return bool(api.get(f"/v1/nodes/{agent.node_id}").json()["presence"] == "online")
+
+    until(online, "the node is online")
+    inventory = api.get(f"/v1/nodes/{agent.node_id}/inventory").json()
+    assert inventory["hardware"]["memory_mib"] > 100
+    health = api.get(f"/v1/nodes/{agent.node_id}/health").json()
+    assert health["status"] in ("healthy", "degraded"), health
+    listed = api.get("/v1/nodes?name=attic").json()["items"]
+    assert [node["id"] for node in listed] == [agent.node_id]
+
+
+@pytest.mark.parametrize("command", ["node.ping", "node.inventory"])
+def test_a_command_goes_through_a_durable_orchestration_and_its_report_comes_back(
+    api: ApiClient, agent: AgentProcess, command: str
+) -> None:
+    reply = api.post(f"/v1/nodes/{agent.node_id}/commands", {"type": command})
+    assert reply.status_code == 202, reply.text
+
+    def ended() -> Any:
+        found = api.get(reply.headers["Location"]).json()
+        return found if found["state"] != "sent" else None
+
+    found = until(ended, "the command has ended")
+    assert found["state"] == "succeeded", found
+    assert found["outcome"]["result"]
+
+
+def test_the_token_is_spent(house: HouseForTests, api: ApiClient, agent: AgentProcess, tmp_path: Path) -> None:
+    second = AgentProcess(house, tmp_path / "second")
+    failed = second.run("enroll", "--token", agent.token)
+    assert failed.returncode == 1
+    assert "enrolment_refused" in failed.stderr
+    states = [one["state"] for one in api.get("/v1/enrolment-tokens").json()["items"]]
+    assert states == ["used"]
