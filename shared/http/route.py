@@ -18,7 +18,7 @@ from shared.platform.ids import PREFIXES, pattern
 
 Handler = Callable[..., Awaitable[Any]]
 PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-_PATH: Final = re.compile(r"^(/[a-z0-9._~-]+|/\{[a-z_]+\})+$")
+_PATH: Final = re.compile(r"^(/[a-z0-9._~:-]+|/\{[a-z_]+\})+$")
 SAFE_METHODS: Final = frozenset({"GET"})
 
 

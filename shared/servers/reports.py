@@ -11,10 +11,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.messaging.codec import from_wire, to_wire
-from shared.messaging.reports import Outcome, Status
+from shared.messaging.reports import Outcome, Report, Status
 from shared.messaging.server_messages import ServerReport, StepReport
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
@@ -26,6 +26,9 @@ from shared.store.batch import Batch
 from shared.store.scoped import Store
 from shared.tasks.models import Failure, Step, Task, TaskKind, TaskState
 from shared.tasks.rules import tries_again
+
+if TYPE_CHECKING:
+    from shared.composition import Services
 
 ATTEMPTS: Final = 10
 NOT_INSTALLED: Final = ("absent", "install_failed")
@@ -216,3 +219,38 @@ def _nothing_seen(org: OrgId, told: Told, over: str) -> ServerObserved:
         observed={},
         over=over,
     )
+
+
+# ---------------------------------------------------------------- who takes which report (see the composition root)
+
+
+async def on_result(services: Services, report: Report) -> None:
+    """A command about a server has ended."""
+    if report.server_id is None:
+        return
+    await services.server_reports.take(
+        OrgId(report.org_id),
+        report.node_id,
+        server_id=report.server_id,
+        task_id=report.task_id,
+        payload={},
+        outcome=from_wire(Outcome, report.payload),
+    )
+
+
+async def on_report(services: Services, report: Report) -> None:
+    """How a server is, told by itself."""
+    if report.server_id is not None:
+        await services.server_reports.take(
+            OrgId(report.org_id),
+            report.node_id,
+            server_id=report.server_id,
+            task_id=report.task_id,
+            payload=report.payload,
+        )
+
+
+async def on_console(services: Services, report: Report) -> None:
+    """Lines of a console that somebody watches."""
+    if report.server_id is not None:
+        await services.consoles.keep(OrgId(report.org_id), report.node_id, report.server_id, report.payload)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from shared.placement.models import Demand, Node, Placed, Refused, Strategy
-from shared.placement.rules import place
+from shared.placement.models import Amount, Demand, Node, Placed, Refused, Strategy, Verdict
+from shared.placement.rules import place, short
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, PreconditionFailed
 from shared.platform.ids import OrgId
@@ -67,6 +67,24 @@ class Reserver:
                     return chosen
                 await asyncio.sleep(random.uniform(0, 0.01 * min(attempt + 1, 10)))  # noqa: S311 - spreads writers
         raise PlacementContended(f"{ATTEMPTS} attempts each met another placement on the same node", retry_after=1.0)
+
+    async def resized(self, org: OrgId, node_id: str, server_id: str, amount: Amount) -> NodeLedger:
+        """The node's ledger with another amount held for a server, to be written in the caller's batch.
+
+        Raises:
+            NoRoom: the node has not got that much.
+        """
+        node = next((node for node in await self._nodes.placeable(org) if node.id == node_id), None)
+        ledger = await self._store.get(org, NodeLedger, ledger_id(node_id))
+        hold = next((hold for hold in ledger.holds() if hold.server_id == server_id), None)
+        if node is None or hold is None:
+            raise NoRoom(Refused(()))
+        others = tuple(each for each in ledger.holds() if each.server_id != server_id)
+        reasons = short(amount, replace(node, holds=others).free())
+        if reasons:
+            raise NoRoom(Refused((Verdict(node.id, node.name, tuple(reasons)),)))
+        self._ledgers.pop(org, None)
+        return ledger.holding(replace(hold, amount=amount))
 
     async def _commit(
         self,

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from shared.audit.models import Actor, AuditPending, Target
 from shared.audit.service import Audit
-from shared.placement.models import Node, Placed, Verdict
+from shared.placement.models import Node, Placed, Strategy, Verdict
 from shared.placement.rules import judge, place
 from shared.platform.clock import Clock
-from shared.platform.errors import NotFound, PreconditionFailed
+from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import Ids, OrgId
-from shared.servers.demand import demand_of, spec_of
-from shared.servers.errors import NotInThisState, OperationUnderWay, ServerSuspended, TemplateIsDraft
+from shared.servers.demand import amount_of, demand_of, spec_of
+from shared.servers.errors import NameTaken, NotInThisState, OperationUnderWay, ServerSuspended, TemplateIsDraft
 from shared.servers.lifecycle import TRANSITIONS, Event, Status
 from shared.servers.models import (
     Desired,
@@ -29,6 +29,7 @@ from shared.servers.models import (
     PlacementTry,
     Server,
     ServerCreate,
+    ServerEdit,
     ServerObserved,
     TemplateRef,
     name_id,
@@ -199,8 +200,6 @@ class Servers:
             batch.replace(again).replace(renewed)
             made.append(Asked(again, renewed))
 
-        from shared.placement.models import Strategy
-
         strategy = Strategy(server.spec.get("strategy", "packed"))
         await self._reserver.reserve(org, server.id, demand, strategy, fill)
         return made[0]
@@ -302,52 +301,43 @@ class Servers:
         raise NotInThisState(f"it is {status}, and {event} is not possible then", status=status.value)
 
     async def edit(
-        self,
-        org: OrgId,
-        server_id: str,
-        *,
-        etag: str | None,
-        actor: Actor,
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        variables: Mapping[str, Any] | None = None,
-        version: int | None = None,
+        self, org: OrgId, server_id: str, body: ServerEdit, *, etag: str | None, actor: Actor
     ) -> tuple[Server, ServerObserved | None, str]:
         """Change a server; with it comes what it takes to be in force: "none", "restart" or "reinstall".
 
         Raises:
-            NameTaken, VariablesInvalid, PreconditionFailed: as their names say.
+            NameTaken, NoRoom, VariablesInvalid, PreconditionFailed: as their names say.
         """
         server, observed = await self.get(org, server_id)
         if etag is not None and server.etag != etag:
             raise PreconditionFailed(f"Server {server_id} was changed in the meantime")
         before = await self._templates.find(org, server.template.id, server.template.version)
-        after = before if version is None else await self._template(org, server.template.id, version)
+        after = before if body.version is None else await self._template(org, server.template.id, body.version)
+        await self._templates.keep(org, after)
         secrets = await self.secrets_of(server)
-        given = {
-            **{n: v for n, v in {**server.variables, **secrets}.items() if after.template.variable(n)},
-            **(variables or {}),
-        }
-        plain, secret = self._split(after.template, self._values(after.template, given, changed=variables))
-        spec = {
-            **server.spec,
-            "variables": plain,
-            "sealed": await self._sealer.seal(server.id, secret),
-            "secret_names": sorted(secret),
-        }
+        kept = {n: v for n, v in {**server.variables, **secrets}.items() if after.template.variable(n)}
+        changed_values = body.variables or {}
+        plain, secret = self._split(
+            after.template, self._values(after.template, {**kept, **changed_values}, changed=changed_values)
+        )
         changed = server.having(
-            name=name or server.name,
-            labels=dict(server.labels if labels is None else labels),
+            name=body.name or server.name,
+            labels=dict(server.labels if body.labels is None else body.labels),
+            resources=self._resources(after.template, body.resources or server.resources),
             template=TemplateRef(id=after.id, key=after.template.key, version=after.version),
-            spec=spec,
+            spec={
+                **server.spec,
+                "variables": plain,
+                "sealed": await self._sealer.seal(server.id, secret),
+                "secret_names": sorted(secret),
+            },
             revision=server.revision + 1,
         )
-        effect = self._effect(server, before.template, secrets, changed, after.template, secret)
-        if effect == "reinstall":
-            changed = changed.having(
-                desired=changed.desired.model_copy(update={"generation": changed.desired.generation + 1})
-            )
-        return await self._store_edit(org, server, changed, actor), observed, effect
+        needs = self._effect(server, before.template, secrets, changed, after.template, secret)
+        if needs == "reinstall":
+            desired = changed.desired.model_copy(update={"generation": changed.desired.generation + 1})
+            changed = changed.having(desired=desired)
+        return await self._store_edit(org, server, changed, actor), observed, needs
 
     @staticmethod
     def _effect(
@@ -363,24 +353,20 @@ class Servers:
         return effect(spec_of(before, one, secrets), spec_of(after, two, new))
 
     async def _store_edit(self, org: OrgId, before: Server, after: Server, actor: Actor) -> Server:
-        from shared.servers.errors import NameTaken
-        from shared.store.errors import BatchFailed
-
         batch = self._store.batch(org)
         if after.name != before.name:
             batch.create(NameHeld(id=name_id(after.name), org_id=org, server_id=before.id))
             batch.delete(NameHeld, name_id(before.name))
+        if after.resources != before.resources and before.node_id is not None:
+            batch.replace(await self._reserver.resized(org, before.node_id, before.id, amount_of(after.resources)))
         entry = self._audit.pending(
             org, actor, "server.updated", _target(before), before=_shown(before), after=_shown(after)
         )
         batch.replace(after).create(entry)
         try:
             stored = await batch.commit()
-        except Exception as error:
-            failed = error.__cause__
-            if isinstance(failed, BatchFailed) and failed.id.startswith("server_name:") and failed.status == 409:
-                raise NameTaken(f"there is a server named {after.name}") from None
-            raise
+        except AlreadyExists:
+            raise NameTaken(f"there is a server named {after.name}") from None
         await self._audit.settle(entry)
         return next(document for document in stored if isinstance(document, Server))
 

@@ -1,0 +1,68 @@
+"""Where a server would go, without making it."""
+
+from __future__ import annotations
+
+from shared.composition import services
+from shared.http import Call, Out, Routes
+from shared.identity.permissions import Permission
+from shared.servers.models import PlacementTry
+from shared.templates.errors import VariablesInvalid
+from shared.templates.service import TemplateNotFound
+
+routes = Routes("placements", services)
+blueprint = routes.blueprint
+
+
+class ReasonView(Out):
+    """One thing that speaks against a node."""
+
+    code: str
+    reason: str
+    figures: dict[str, str | int | float]
+
+
+class NodeVerdict(Out):
+    """A node: nothing against it, or everything that is; and what is free there."""
+
+    node_id: str
+    name: str
+    fits: bool
+    reasons: list[ReasonView]
+    free_memory_mib: int
+    free_cpu_millicores: int
+    free_disk_mib: int
+
+
+class PlacementView(Out):
+    """Where the server would go now, if anywhere."""
+
+    node_id: str | None
+    ports: dict[str, int]
+    nodes: list[NodeVerdict]
+
+
+@routes.post(
+    "/v1/placements:dry-run",
+    permission=Permission.PLACEMENTS_SIMULATE,
+    response=PlacementView,
+    problems=[TemplateNotFound, VariablesInvalid],
+)
+async def try_placement(call: Call, body: PlacementTry) -> PlacementView:
+    """Try a placement: the node that would be chosen, and the reasons of every other."""
+    placed, verdicts = await call.services.servers.dry_run(call.org, body)
+    return PlacementView(
+        node_id=placed.node_id if placed else None,
+        ports=dict(placed.ports) if placed else {},
+        nodes=[
+            NodeVerdict(
+                node_id=verdict.node_id,
+                name=verdict.node_name,
+                fits=not verdict.reasons,
+                reasons=[ReasonView(code=r.code, reason=r.text, figures=dict(r.figures)) for r in verdict.reasons],
+                free_memory_mib=verdict.free.memory_mib,
+                free_cpu_millicores=verdict.free.cpu_millicores,
+                free_disk_mib=verdict.free.disk_mib,
+            )
+            for verdict in verdicts
+        ],
+    )

@@ -1,0 +1,223 @@
+"""Templates: the console's own, an organization's, and public ones; import of Pterodactyl eggs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.composition import services
+from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
+from shared.identity.permissions import Permission
+from shared.platform.clock import Timestamp
+from shared.templates.documents import as_data, export, parse
+from shared.templates.eggs import import_egg
+from shared.templates.errors import TemplateInvalid
+from shared.templates.service import TemplateNotFound, TemplateReadOnly
+from shared.templates.stored import TemplateHead
+from shared.templates.versions import compare
+
+routes = Routes("templates", services)
+blueprint = routes.blueprint
+
+MAX_TEXT = 262_144
+
+
+class TemplateList(ListQuery):
+    """Which ones."""
+
+    scope: Literal["system", "organization", "public"] = "system"
+    game: str | None = None
+
+
+class TemplateSource(In):
+    """A template as YAML or JSON text."""
+
+    source: str = Field(max_length=MAX_TEXT)
+
+
+class EggSource(In):
+    """A Pterodactyl egg (PTDL_v1 or PTDL_v2) as JSON text."""
+
+    egg: str = Field(max_length=MAX_TEXT)
+    save: bool = True
+
+
+class TemplateView(Out):
+    """A template in a list."""
+
+    id: str
+    key: str
+    name: str
+    game: str
+    description: str
+    version: int
+    draft: bool
+    published: bool
+    created_at: Timestamp
+    updated_at: Timestamp
+
+    @classmethod
+    def of(cls, head: TemplateHead) -> TemplateView:
+        """The view."""
+        return cls(version=head.latest, **{n: getattr(head, n) for n in cls.model_fields if n != "version"})
+
+
+class TemplateDetail(Out):
+    """A template with its whole definition."""
+
+    id: str
+    version: int
+    scope: str
+    definition: dict[str, Any]
+    notes: list[dict[str, str]] = Field(default_factory=list)
+
+
+class VersionQuery(In):
+    """The newest version unless one is named."""
+
+    version: int | None = Field(None, ge=1)
+
+
+class CompareQuery(In):
+    """Two versions."""
+
+    before: int = Field(ge=1)
+    after: int = Field(ge=1)
+
+
+class ChangeView(Out):
+    """One difference."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+class Comparison(Out):
+    """What differs."""
+
+    changes: list[ChangeView]
+
+
+class ImportReport(Out):
+    """The template that an egg became, and what is not as it was."""
+
+    id: str | None
+    definition: dict[str, Any]
+    draft: list[str]
+    notes: list[dict[str, str]]
+
+
+@routes.get("/v1/templates", permission=Permission.TEMPLATES_READ)
+async def list_templates(call: Call, query: TemplateList) -> Page[TemplateView]:
+    """List templates of one scope."""
+    found = await call.services.templates.page(
+        call.org, query.scope, limit=query.limit, cursor=query.cursor, game=query.game
+    )
+    return call.page(found, TemplateView.of)
+
+
+@routes.post(
+    "/v1/templates",
+    permission=Permission.TEMPLATES_CREATE,
+    idempotent=True,
+    status=201,
+    response=TemplateView,
+    problems=[TemplateInvalid],
+)
+async def create_template(call: Call, body: TemplateSource) -> Reply:
+    """Create a template of the organization."""
+    made = await call.services.templates.create(call.org, call.new_id("tpl"), parse(body.source))
+    return Reply(TemplateView.of(made), status=201, etag=made.etag, location=f"/v1/templates/{made.id}")
+
+
+@routes.post(
+    "/v1/templates/import-egg",
+    permission=Permission.TEMPLATES_CREATE,
+    idempotent=True,
+    response=ImportReport,
+    problems=[TemplateInvalid],
+)
+async def import_template(call: Call, body: EggSource) -> ImportReport:
+    """Import a Pterodactyl egg; the report names everything that could not be carried over, and why."""
+    imported = import_egg(body.egg)
+    made = None
+    if body.save:
+        made = await call.services.templates.create(call.org, call.new_id("tpl"), imported.template, imported.notes)
+    return ImportReport(
+        id=made.id if made else None,
+        definition=as_data(imported.template),
+        draft=list(imported.template.draft),
+        notes=[{"part": n.part, "verdict": n.verdict, "reason": n.reason} for n in imported.notes],
+    )
+
+
+@routes.get("/v1/templates/{template_id}", permission=Permission.TEMPLATES_READ, response=TemplateDetail)
+async def read_template(call: Call, template_id: str, query: VersionQuery) -> Reply:
+    """Read a template at its newest version, or at one that is named."""
+    found = await call.services.templates.find(call.org, template_id, query.version)
+    detail = TemplateDetail(id=found.id, version=found.version, scope=found.scope, definition=as_data(found.template))
+    if found.scope != "organization":
+        return Reply(detail)
+    head = await call.services.templates.head(call.org, template_id)
+    notes = await call.services.templates.notes(call.org, template_id)
+    return Reply(detail.model_copy(update={"notes": notes}), etag=head.etag)
+
+
+@routes.get("/v1/templates/{template_id}/export", permission=Permission.TEMPLATES_READ, media_type="application/yaml")
+async def export_template(call: Call, template_id: str, query: VersionQuery) -> Reply:
+    """A template as YAML."""
+    found = await call.services.templates.find(call.org, template_id, query.version)
+    return Reply(export(found.template).encode(), content_type="application/yaml")
+
+
+@routes.get("/v1/templates/{template_id}/compare", permission=Permission.TEMPLATES_READ)
+async def compare_template(call: Call, template_id: str, query: CompareQuery) -> Comparison:
+    """What differs between two versions."""
+    before = await call.services.templates.find(call.org, template_id, query.before)
+    after = await call.services.templates.find(call.org, template_id, query.after)
+    changes = compare(before.template, after.template)
+    return Comparison(changes=[ChangeView(path=c.path, before=c.before, after=c.after) for c in changes])
+
+
+@routes.put(
+    "/v1/templates/{template_id}",
+    permission=Permission.TEMPLATES_UPDATE,
+    response=TemplateView,
+    problems=[TemplateInvalid, TemplateReadOnly, TemplateNotFound],
+)
+async def replace_template(call: Call, template_id: str, body: TemplateSource) -> Reply:
+    """Give a template a new version. Its servers keep theirs until they are upgraded."""
+    head = await call.services.templates.add_version(call.org, template_id, parse(body.source), etag=call.if_match)
+    return Reply(TemplateView.of(head), etag=head.etag)
+
+
+@routes.delete(
+    "/v1/templates/{template_id}", permission=Permission.TEMPLATES_DELETE, problems=[TemplateReadOnly, TemplateNotFound]
+)
+async def delete_template(call: Call, template_id: str) -> None:
+    """Delete a template. Servers that were made of it keep their version."""
+    await call.services.templates.delete(call.org, template_id, etag=call.if_match)
+
+
+@routes.post(
+    "/v1/templates/{template_id}/publish",
+    permission=Permission.TEMPLATES_UPDATE,
+    response=TemplateView,
+    problems=[TemplateReadOnly, TemplateNotFound],
+)
+async def publish_template(call: Call, template_id: str) -> TemplateView:
+    """Let every organization use a template."""
+    return TemplateView.of(await call.services.templates.publish(call.org, template_id))
+
+
+@routes.post(
+    "/v1/templates/{template_id}/withdraw",
+    permission=Permission.TEMPLATES_UPDATE,
+    response=TemplateView,
+    problems=[TemplateReadOnly, TemplateNotFound],
+)
+async def withdraw_template(call: Call, template_id: str) -> TemplateView:
+    """Take a template back from the public."""
+    return TemplateView.of(await call.services.templates.withdraw(call.org, template_id))

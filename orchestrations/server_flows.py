@@ -1,0 +1,127 @@
+"""The flows of servers: provisioning, power and the other operations, deletion. One shape, three names.
+
+    send the attempt ─▶ wait for its report ─┬─ it is there: done, or a pause and the next attempt
+                                             ├─ cancelled: the node is told, the task ends
+                                             ├─ a minute without a word: the command is sent again (it is the same one)
+                                             └─ the deadline: the task ends with its name
+
+The report's own trigger writes the task and the server down; the flow only waits, retries and ends what nobody ends.
+So a start costs four executions: the request, this flow's first turn, the report, this flow's last turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from typing import Any
+
+import azure.durable_functions as df
+
+from shared.composition import services
+from shared.platform.ids import OrgId
+from shared.servers.dispatch import event_of
+from shared.tasks.models import TaskKind
+from shared.tasks.rules import outcome_of, pause_after, tries_again
+
+blueprint = df.Blueprint()
+
+SILENCE = timedelta(minutes=1)  # after which a command is sent once more
+RETRY = df.RetryOptions(2_000, 5)
+
+Flow = Generator[Any, Any, str]
+
+
+def _input(context: df.DurableOrchestrationContext) -> dict[str, Any]:
+    job = context.get_input()
+    assert isinstance(job, dict)
+    return job
+
+
+def follow(context: df.DurableOrchestrationContext, job: dict[str, Any]) -> Flow:
+    """Carry a task to its end; what it came to."""
+    kind, attempt = TaskKind(job["kind"]), int(job["attempt"])
+    told = {"org_id": job["org_id"], "task_id": job["task_id"]}
+    deadline = datetime.fromisoformat(job["deadline"])
+    sent = bool(job["sent"])
+    while True:
+        if not sent:
+            asked = yield context.call_activity_with_retry("send_server_command", RETRY, {**told, "attempt": attempt})
+            if not asked:
+                return "nothing to do"
+        ended, outcome = yield from _await_report(context, job, kind, attempt, deadline, resend=sent)
+        if ended is not None:
+            yield context.call_activity_with_retry(f"{ended}_server_task", RETRY, told)
+            return ended
+        if not tries_again(attempt, outcome):
+            return str(outcome.get("status", "unknown"))
+        yield context.create_timer(context.current_utc_datetime + pause_after(attempt))
+        attempt, sent = attempt + 1, False
+
+
+def _await_report(
+    context: df.DurableOrchestrationContext,
+    job: dict[str, Any],
+    kind: TaskKind,
+    attempt: int,
+    deadline: datetime,
+    *,
+    resend: bool,
+) -> Generator[Any, Any, tuple[str | None, Any]]:
+    """Wait for an attempt's report: (None, outcome), or how it ends without one."""
+    report = context.wait_for_external_event(event_of(job["task_id"], kind, attempt))
+    cancel = context.wait_for_external_event(f"cancel.{attempt}")
+    if resend:
+        silence: Any = context.create_timer(min(context.current_utc_datetime + SILENCE, deadline))
+        first = yield context.task_any([report, cancel, silence])
+        if first is not silence:
+            silence.cancel()
+        else:
+            told = {"org_id": job["org_id"], "task_id": job["task_id"], "attempt": attempt}
+            asked = yield context.call_activity_with_retry("send_server_command", RETRY, told)
+            if not asked:
+                return None, {"status": "over"}
+    if not (report.is_completed or cancel.is_completed):
+        end: Any = context.create_timer(deadline)
+        yield context.task_any([report, cancel, end])
+        if end.is_completed:
+            return "expire", {}
+        end.cancel()
+    return (None, outcome_of(report.result)) if report.is_completed else ("cancel", {})
+
+
+@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+def provision_server(context: df.DurableOrchestrationContext) -> Flow:
+    """Reserve was done with the request; prepare, install, configure, start and ready are the node's, in one command."""
+    return (yield from follow(context, _input(context)))
+
+
+@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+def operate_server(context: df.DurableOrchestrationContext) -> Flow:
+    """Start, stop, restart, kill, reinstall, suspend, resume: what is desired has changed, the node follows."""
+    return (yield from follow(context, _input(context)))
+
+
+@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+def remove_server(context: df.DurableOrchestrationContext) -> Flow:
+    """Deletion: the node cleans; when it stays away, the server becomes an orphan that the node owes us."""
+    return (yield from follow(context, _input(context)))
+
+
+@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+async def send_server_command(job: dict) -> bool:  # type: ignore[type-arg]  # the worker takes plain classes
+    """Send an attempt's command; False when the task is over."""
+    return await services().operations.send(OrgId(job["org_id"]), job["task_id"], int(job["attempt"]))
+
+
+@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+async def cancel_server_task(job: dict) -> bool:  # type: ignore[type-arg]
+    """End a cancelled task."""
+    await services().operations.cancel(OrgId(job["org_id"]), job["task_id"])
+    return True
+
+
+@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+async def expire_server_task(job: dict) -> bool:  # type: ignore[type-arg]
+    """End a task whose time is over."""
+    await services().operations.expire(OrgId(job["org_id"]), job["task_id"])
+    return True

@@ -1,0 +1,150 @@
+"""What several doors do alike: ask, start the flow, answer 202; bulk actions with a result for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shared.audit.actors import actor_of
+from shared.audit.models import Target
+from shared.http.models import Out, Reply, accepted
+from shared.identity.permissions import Permission
+from shared.platform.errors import Fault, Invalid
+from shared.servers.flows import start_flow
+from shared.servers.lifecycle import Event, Status
+from shared.servers.models import Bulk, ServerCreate, ServerView, status_of
+from shared.servers.service import Asked
+
+if TYPE_CHECKING:
+    from shared.http.call import Call
+
+MAX_BULK: Final = 200
+PERMISSIONS: Final = {
+    Event.START: Permission.SERVERS_START,
+    Event.STOP: Permission.SERVERS_STOP,
+    Event.RESTART: Permission.SERVERS_RESTART,
+    Event.KILL: Permission.SERVERS_KILL,
+    Event.SUSPEND: Permission.SERVERS_SUSPEND,
+    Event.RESUME: Permission.SERVERS_SUSPEND,
+    Event.DELETE: Permission.SERVERS_DELETE,
+}
+
+
+class Accepted(Out):
+    """The request is written down; the task tells how it goes."""
+
+    server_id: str
+    task_id: str
+    status: Status
+    node_id: str | None
+    ports: dict[str, int]
+
+    @classmethod
+    def of(cls, asked: Asked) -> Accepted:
+        """The answer."""
+        server = asked.server
+        return cls(
+            server_id=server.id,
+            task_id=asked.task.id,
+            status=status_of(server, None),
+            node_id=server.node_id,
+            ports=server.ports,
+        )
+
+
+class ItemResult(Out):
+    """What became of one server of a bulk action."""
+
+    server_id: str
+    name: str
+    task_id: str | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+async def create(call: Call, body: ServerCreate) -> Asked:
+    """Write a server down and begin its provisioning."""
+    server_id, task_id = call.new_id("srv"), call.new_id("tsk")
+    made = await call.services.servers.create(
+        call.org, body, server_id=server_id, task_id=task_id, actor=actor_of(call)
+    )
+    await start_flow(call.durable, made.task)
+    return made
+
+
+async def ask(
+    call: Call, server_id: str, event: Event, *, etag: str | None = None, reason: str = "", fresh: bool = False
+) -> Reply:
+    """Write a request down, tell the node, begin the flow that waits for it."""
+    asked = await begin(call, server_id, event, etag=etag, reason=reason, fresh=fresh)
+    return accepted(asked.task.id, Accepted.of(asked))
+
+
+async def begin(
+    call: Call, server_id: str, event: Event, *, etag: str | None = None, reason: str = "", fresh: bool = False
+) -> Asked:
+    """As `ask`, with what was written down."""
+    asked = await call.services.servers.ask(
+        call.org,
+        server_id,
+        event,
+        task_id=call.new_id("tsk"),
+        actor=actor_of(call),
+        etag=etag,
+        reason=reason,
+        fresh=fresh,
+    )
+    await start_flow(call.durable, asked.task, sent=True)
+    # Sent from here, not from the flow's first activity: that spares two executions. The flow sends the same command
+    # again when no answer comes, so nothing is lost if this process dies on this very line.
+    await call.services.dispatcher.send(call.org, asked.task, asked.task.attempt, asked.server)
+    return asked
+
+
+async def bulk(call: Call, body: Bulk) -> list[ItemResult]:
+    """One action on every server with the labels."""
+    event = Event(body.action)
+    results: list[ItemResult] = []
+    cursor = None
+    while True:
+        found, _ = await call.services.servers.page(call.org, filters={}, labels=body.labels, limit=100, cursor=cursor)
+        for server in found.items:
+            results.append(await _one(call, server.id, server.name, event))
+            if len(results) >= MAX_BULK:
+                return results
+        cursor = found.cursor
+        if cursor is None:
+            return results
+
+
+async def _one(call: Call, server_id: str, name: str, event: Event) -> ItemResult:
+    try:
+        await call.services.authorizer.authorise(call, PERMISSIONS[event], server_id)
+        asked = await begin(call, server_id, event)
+    except Fault as fault:
+        return ItemResult(server_id=server_id, name=name, code=fault.code, reason=fault.reason)
+    return ItemResult(server_id=server_id, name=name, task_id=asked.task.id)
+
+
+async def reveal(call: Call, server_id: str) -> ServerView:
+    """A server with its secrets; the audit trail tells who looked."""
+    server, observed = await call.services.servers.get(call.org, server_id)
+    values = await call.services.servers.secrets_of(server)
+    await call.services.audit.record(
+        call.org, actor_of(call), "server.secrets_read", Target(kind="server", id=server.id, name=server.name)
+    )
+    return ServerView.of(server, observed, reveal=values)
+
+
+def labels_of(pairs: list[str]) -> dict[str, str]:
+    """`key=value` pairs of a query.
+
+    Raises:
+        Invalid: one has no `=`.
+    """
+    found = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise Invalid(f"label={pair[:80]!r}: expected key=value")
+        found[key] = value
+    return found

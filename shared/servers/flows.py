@@ -1,0 +1,32 @@
+"""Beginning the flows. The task's id is the orchestration's instance id."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.platform.clock import rfc3339
+from shared.servers.ports import Flows
+from shared.tasks.models import Task, TaskKind
+
+FLOWS: Final = {
+    TaskKind.PROVISION: "provision_server",
+    TaskKind.DELETE: "remove_server",
+}
+DEFAULT_FLOW: Final = "operate_server"
+
+
+def job_of(task: Task, *, sent: bool = False) -> dict[str, Any]:
+    """What the flow is told: ids and times, wrapped in an object of ours; nothing that a tenant wrote."""
+    return {
+        "org_id": task.org_id,
+        "task_id": task.id,
+        "kind": task.kind.value,
+        "attempt": task.attempt,
+        "sent": sent,
+        "deadline": rfc3339(task.deadline),
+    }
+
+
+async def start_flow(flows: Flows, task: Task, *, sent: bool = False) -> None:
+    """Begin the orchestration of a task."""
+    await flows.start_new(FLOWS.get(task.kind, DEFAULT_FLOW), task.id, job_of(task, sent=sent))
