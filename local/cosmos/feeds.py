@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-from functools import partial
 from typing import Any
 
 import orjson
@@ -20,15 +17,15 @@ from local.cosmos.jsonvalue import Value
 from local.cosmos.model import Container
 from local.cosmos.partition import PartitionKey, parse_header, prefix_range
 from local.cosmos.query.crosspartition import needs_plan, query_plan
-from local.cosmos.query.execution import Page, Target, TooLongInline, run_page
+from local.cosmos.query.execution import Target
 from local.cosmos.query.parser import parse
-from local.cosmos.query.plan import Plan, make_plan, parameters_of
+from local.cosmos.query.plan import make_plan, parameters_of
 from local.cosmos.query.routing import Pinned, pinned
+from local.cosmos.query.rules import check_order
+from local.cosmos.runner import run_query
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
 MAX_PAGE_BYTES = 4 * 1024 * 1024
-INLINE_DOCUMENTS = 300  # about 2 ms of evaluation; beyond that a query goes to a thread
-INLINE_STEPS = 60_000  # SQLite instructions, about 2 ms
 ALL_ITEMS = "SELECT * FROM c"
 RANGE_HEADER = "x-ms-documentdb-partitionkeyrangeid"
 _SCOPED = {KEY_HEADER, RANGE_HEADER, "x-ms-start-epk"}
@@ -76,13 +73,14 @@ async def _answer(
     operation: Operation,
 ) -> Response:
     plan = make_plan(text, parameters, push_down=engine.options.push_down and not container.scan_only)
+    check_order(plan.query, container.definition)
     places = None if KEY_HEADER in request.headers else pinned(plan.query, parameters, container.key)
     target = scope_of(engine, request, container, places)
     size = page_size(request)
     binding = orjson.dumps([container.rid, target.where, target.binds[1:], text, parameters], default=repr)
     token = request.headers.get("x-ms-continuation")
     state = engine.tokens.read(binding, token) if token else None
-    page = await _run(engine, plan, target, parameters, size, state)
+    page = await run_query(engine, container, plan, target, parameters, size, state)
     body = b'{"_rid":"%s","Documents":[%s],"_count":%d}' % (
         container.resource_id.encode(),
         b",".join(page.rows),
@@ -176,31 +174,3 @@ async def delete_partition(engine: Engine, request: Request) -> Response:
     await engine.storage.committer.committed()
     charge = round(sum(charges.delete(size) for (size,) in gone), 2)
     return Response(200, None, item_headers(engine, container), charge, Operation.DELETE)
-
-
-async def _run(
-    engine: Engine, plan: Plan, target: Target, parameters: dict[str, Any], size: int, state: dict[str, Any] | None
-) -> Page:
-    """On the event loop if the query is short, else again in a thread with a connection of its own."""
-    work = partial(run_page, plan=plan, target=target, parameters=parameters, size=size, state=state)
-    reader = engine.storage.reader
-    reader.set_progress_handler(_stop, INLINE_STEPS)
-    try:
-        return work(reader, budget=INLINE_DOCUMENTS)
-    except TooLongInline:
-        pass
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-    finally:
-        reader.set_progress_handler(None, 0)
-
-    def in_thread() -> Page:
-        with engine.storage.thread_reader() as connection:
-            return work(connection)
-
-    return await asyncio.get_running_loop().run_in_executor(engine.threads, in_thread)
-
-
-def _stop() -> int:
-    return 1

@@ -21,7 +21,7 @@ from local.cosmos.jsonvalue import UNDEFINED, Value
 from local.cosmos.query.evaluator import Environment
 from local.cosmos.query.pipeline import Compiled, Descending
 from local.cosmos.query.plan import Plan
-from local.cosmos.query.pushdown import Property
+from local.cosmos.query.properties import Property
 
 State = dict[str, Any]
 
@@ -121,18 +121,18 @@ class _Run:
     def _streamed(self, state: State, sql_limit: int | None) -> Iterator[tuple[bytes, State]]:
         """Rows as text, each with its position; `n` counts the rows of one document."""
         keys = self.plan.pushed.order or ()
-        bound, binds = _after(keys, state, inclusive=not self.plan.exact)
         columns = "rid, body" + "".join(f", {place.rank}, {place.value}" for place, _ in keys)
-        sql, all_binds = self._select(columns, bound, binds)
-        sql += _order(keys)
-        if sql_limit is not None:
-            sql += f" LIMIT {int(sql_limit)}"
         started_in, passed = state.get("r"), int(state.get("n", 0))
-        for row in self.db.execute(sql, all_binds):
-            for number, text in enumerate(self._texts(row[1])):
-                if row[0] == started_in and number < passed:
-                    continue
-                yield text, {"r": row[0], "n": number + 1, "k": row[2:]}
+        for bound, binds in _after(keys, state, inclusive=not self.plan.exact):
+            sql, all_binds = self._select(columns, bound, binds)
+            sql += _order(keys)
+            if sql_limit is not None:
+                sql += f" LIMIT {int(sql_limit)}"
+            for row in self.db.execute(sql, all_binds):
+                for number, text in enumerate(self._texts(row[1])):
+                    if row[0] == started_in and number < passed:
+                        continue
+                    yield text, {"r": row[0], "n": number + 1, "k": row[2:]}
 
     def _texts(self, body: str) -> Iterator[bytes]:
         if self.plan.whole_documents:
@@ -239,21 +239,32 @@ def _order(keys: tuple[tuple[Property, bool], ...]) -> str:
     return " ORDER BY " + ", ".join(words)
 
 
-def _after(keys: tuple[tuple[Property, bool], ...], state: State, *, inclusive: bool) -> tuple[str, tuple[Value, ...]]:
-    """The condition for rows from the last one on (which may have rows left within its document)."""
+def _after(
+    keys: tuple[tuple[Property, bool], ...], state: State, *, inclusive: bool
+) -> list[tuple[str, tuple[Value, ...]]]:
+    """Conditions for the rows behind the last one, to be run one after the other.
+
+    Args:
+        inclusive: the last document may have more rows, so it is read again.
+
+    First come the rows of the same rank in the first key, then those of later ranks: an index on (R, V) can start right
+    behind the last row of the first, and a single condition with OR between the two would make it start at the beginning.
+    """
     if not state:
-        return "", ()
-    columns: list[tuple[str, bool]] = []
-    for place, descending in keys:
-        columns += [(place.rank, descending), (place.value, descending)]
+        return [("", ())]
     values = list(state.get("k", ()))
-    if len(values) != len(columns) or not isinstance(state.get("r"), int):
+    if len(values) != 2 * len(keys) or not isinstance(state.get("r"), int):
         raise bad_request("The continuation token does not fit this query.")
-    equal = "=" if inclusive else ""
-    sql, binds = f"rid{'<' if keys and keys[0][1] else '>'}{equal}?", [state["r"]]
-    for (column, descending), value in reversed(list(zip(columns, values, strict=True))):
-        sign = "<" if descending else ">"
+    downwards = bool(keys) and keys[0][1]
+    sql, binds = f"rid{'<' if downwards else '>'}{'=' if inclusive else ''}?", [state["r"]]
+    columns = [(text, descending) for place, descending in keys for text in (place.rank, place.value)]
+    for (column, descending), value in reversed(list(zip(columns, values, strict=True))[1:]):
         # NULL is the V of undefined and null; among equal ranks it is the only value.
-        sql = f"({column}{sign}? OR ({column} IS ? AND {sql}))"
+        sql = f"({column}{'<' if descending else '>'}? OR ({column} IS ? AND {sql}))"
         binds = [value, value, *binds]
-    return sql, tuple(binds)
+    if not keys:
+        return [(sql, tuple(binds))]
+    first, sign = keys[0][0], "<" if downwards else ">"
+    if values[1] is not None:
+        sql, binds = f"{first.value}{sign}=? AND {sql}", [values[1], *binds]
+    return [(f"{first.rank}=? AND {sql}", (values[0], *binds)), (f"{first.rank}{sign}?", (values[0],))]

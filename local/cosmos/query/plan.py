@@ -10,9 +10,9 @@ from typing import Any
 from local.cosmos.errors import bad_request
 from local.cosmos.jsonvalue import Value
 from local.cosmos.query import ast
+from local.cosmos.query.division import Pushed, push
 from local.cosmos.query.parser import parse
 from local.cosmos.query.pipeline import Compiled, compile_query
-from local.cosmos.query.pushdown import Pushed, push
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,18 @@
 
 Every property read becomes two SQL expressions over the stored JSON: R, the rank of its type (0 for undefined), and V, its
 value. A comparison holds only between values of one type, so each is guarded by R: SQLite alone would say that '3' > 1, that
-true = 1, and could not tell missing from null. A fragment is either exact or not made at all. Values are bound; a path
-becomes SQL text only when it consists of letters, digits, `_` and `-`, since only literal text lets an index serve it.
+true = 1, and could not tell missing from null. A fragment is either exact or not made at all. Values are bound.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from local.cosmos.jsonvalue import Rank, Value, is_number, rank
 from local.cosmos.query import ast
+from local.cosmos.query.properties import Property, property_of
 
-_SAFE_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_TERMS = 200  # SQLite refuses expressions deeper than 1,000
 MAX_CHOICES = 500  # SQLite's limit on bound values is far higher; a longer list is evaluated
 Binds = tuple[Value, ...]
@@ -28,32 +25,8 @@ class Fragment:
 
     sql: str
     binds: Binds = ()
-    equal: tuple[str, ...] = ()  # paths held to one value
-    ranged: tuple[str, ...] = ()  # paths held to a range
-
-
-@dataclass(frozen=True, slots=True)
-class Property:
-    """A property of the document as SQL: rank, value."""
-
-    path: str
-    rank: str
-    value: str
-
-
-_FIXED = {
-    "id": Property("id", "4", "id"),
-    "_ts": Property("_ts", "3", "ts"),
-}
-
-
-def json_property(path: str) -> Property:
-    """R and V of a JSON path which consists of safe characters."""
-    kind = (
-        f"(CASE json_type(body,'{path}') WHEN 'text' THEN 4 WHEN 'integer' THEN 3 WHEN 'real' THEN 3 WHEN 'null' THEN 1 "
-        f"WHEN 'true' THEN 2 WHEN 'false' THEN 2 WHEN 'array' THEN 5 WHEN 'object' THEN 6 ELSE 0 END)"
-    )
-    return Property(path, kind, f"json_extract(body,'{path}')")
+    equal: tuple[Property, ...] = ()  # held to one value
+    ranged: tuple[Property, ...] = ()  # held to a range
 
 
 class Pusher:
@@ -65,21 +38,7 @@ class Pusher:
 
     def property(self, node: ast.Node) -> Property | None:
         """The property that an expression reads, if it is a plain path on the document."""
-        steps: list[str] = []
-        while isinstance(node, ast.Member):
-            key = node.key.value if isinstance(node.key, ast.Literal) else None
-            if isinstance(key, str) and _SAFE_KEY.fullmatch(key):
-                steps.append(f'."{key}"')
-            elif type(key) is int:
-                steps.append(f"[{key}]")
-            else:
-                return None
-            node = node.of
-        if not isinstance(node, ast.Name) or node.name != self._alias or not steps:
-            return None
-        if len(steps) == 1 and (fixed := _FIXED.get(steps[0][2:-1])):
-            return fixed
-        return json_property("$" + "".join(reversed(steps)))
+        return property_of(node, self._alias)
 
     def constant(self, node: ast.Node) -> tuple[bool, Value]:
         """Whether an expression is a constant of a simple type, and its value."""
@@ -150,7 +109,7 @@ class Pusher:
         bind = (int(value) if isinstance(value, bool) else value,)
         sql = "<>" if operator == "!=" else operator
         exact = Fragment(f"(CASE WHEN {place.rank}={kind} THEN {place.value}{sql}? END)", bind)
-        use = (place.path,)
+        use = (place,)
         return exact, Fragment(
             f"({place.rank}={kind} AND {place.value}{sql}?)",
             bind,
@@ -200,7 +159,7 @@ class Pusher:
             return Fragment(text), Fragment(text)
         if (place := self.property(node)) is not None:
             exact = Fragment(f"(CASE WHEN {place.rank}=2 THEN {place.value} END)")
-            return exact, Fragment(f"({place.rank}=2 AND {place.value}=1)", equal=(place.path,))
+            return exact, Fragment(f"({place.rank}=2 AND {place.value}=1)", equal=(place,))
         if isinstance(node, ast.Call):
             return self._function(node)
         return None
@@ -249,12 +208,12 @@ class Pusher:
             sql, binds = f"{sql} AND {place.value}<?", [prefix, end]
         return (
             Fragment(f"(CASE WHEN {place.rank}=4 THEN ({sql}) END)", tuple(binds)),
-            Fragment(f"({place.rank}=4 AND {sql})", tuple(binds), ranged=(place.path,)),
+            Fragment(f"({place.rank}=4 AND {sql})", tuple(binds), ranged=(place,)),
         )
 
     def _array_contains(self, node: ast.Node, value: Value) -> tuple[Fragment, Fragment] | None:
         place = self.property(node)
-        if place is None or not place.path.startswith("$"):
+        if place is None or place.path is None:
             return None
         kinds = _JSON_KINDS[int(rank(value))]
         binds: Binds = ()
@@ -312,47 +271,3 @@ def _after_prefix(prefix: str) -> str | None:
         if point <= 0x10FFFF:
             return prefix[:at] + chr(point)
     return None
-
-
-def conjuncts(node: ast.Node | None) -> list[ast.Node]:
-    """The parts of a filter that must all be true."""
-    if node is None:
-        return []
-    if isinstance(node, ast.Logic) and node.operator == "AND":
-        return [part for term in node.terms for part in conjuncts(term)]
-    return [node]
-
-
-def conjunction(nodes: Sequence[ast.Node]) -> ast.Node | None:
-    """The filter that holds when all parts do."""
-    if not nodes:
-        return None
-    return nodes[0] if len(nodes) == 1 else ast.Logic("AND", tuple(nodes))
-
-
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """What SQLite does of a query."""
-
-    where: tuple[Fragment, ...]
-    residual: ast.Node | None
-    order: tuple[tuple[Property, bool], ...] | None  # None: the order is left to the evaluator
-
-
-def push(query: ast.Query, parameters: Mapping[str, Any], *, enabled: bool = True) -> Pushed:
-    """Divide a query between SQLite and the evaluator."""
-    nodes = conjuncts(query.where)
-    first = query.sources[0] if query.sources else None
-    plain = first is not None and not first.iterate and isinstance(first.of, ast.Name)
-    if not enabled or first is None or not plain:
-        return Pushed((), conjunction(nodes), None if query.order_by else ())
-    pusher = Pusher(first.alias, parameters)
-    made = [pusher.filter(node) for node in nodes]
-    residual = conjunction([node for node, fragment in zip(nodes, made, strict=True) if fragment is None])
-    keys = [(pusher.property(item.expression), item.descending) for item in query.order_by]
-    order = tuple((place, descending) for place, descending in keys if place is not None)
-    return Pushed(
-        tuple(fragment for fragment in made if fragment is not None),
-        residual,
-        order if len(order) == len(keys) else None,
-    )

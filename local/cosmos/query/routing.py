@@ -13,7 +13,7 @@ from itertools import product
 from local.cosmos.jsonvalue import Rank, Value, rank
 from local.cosmos.partition import KeyDefinition
 from local.cosmos.query import ast
-from local.cosmos.query.pushdown import conjuncts
+from local.cosmos.query.division import conjuncts
 
 MAX_PLACES = 5_000
 Path = tuple[str, ...]
