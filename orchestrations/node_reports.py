@@ -21,7 +21,7 @@ _log = logging.getLogger("meridian.nodes")
 )
 @blueprint.generic_input_binding(arg_name="client", type=DURABLE_BINDING)
 @blueprint.function_name("node_reports")
-async def node_reports(messages: list[func.ServiceBusMessage], client: str) -> None:
+async def node_reports(messages, client: str) -> None:  # type: ignore[no-untyped-def]  # the worker takes plain classes, and no list
     """Take a batch. If something behind does not answer the whole batch comes again: each report may come twice."""
     from azure.durable_functions import DurableOrchestrationClient
 
