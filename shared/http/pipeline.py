@@ -5,8 +5,7 @@ The order: size, who calls, how often, may they, is it well formed, has it happe
 
 from __future__ import annotations
 
-import os
-import re
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,16 +20,19 @@ from shared.http.principal import ADMINISTRATOR, NOBODY, Auth, Principal
 from shared.http.replies import encode
 from shared.http.request import Request
 from shared.http.route import Route
+from shared.http.wire import Response, check_value, request_of
 from shared.platform import telemetry, tracing
 from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind, Unauthenticated
-from shared.store.charge import measured
+from shared.store.charge import Charge
+from shared.store.charge import current as charge_current
 
 if TYPE_CHECKING:
     from shared.composition import Services
     from shared.http.fallback import Fallback
     from shared.http.ports import Backing
 
-_REQUEST_ID: Final = re.compile(r"^[\w.:-]{8,64}$", re.ASCII)
+_VARY: Final = {"Vary": "Origin"}
+_CHALLENGES: Final = {Auth.USER: "Bearer", Auth.AGENT: "DPoP", Auth.ADMIN: None, Auth.ANONYMOUS: None}
 _log = telemetry.log("http")
 
 
@@ -42,6 +44,7 @@ class Pipeline:
         self._backing: Backing | None = None
         self._standing: dict[str, str] = {}
         self._cors: dict[str, dict[str, str]] = {}
+        self._development = False
 
     def trigger(self, route: Route) -> Callable[..., Any]:
         """The function that the platform calls for a route: parameters are exactly its bindings, as the worker demands."""
@@ -64,7 +67,7 @@ class Pipeline:
 
         async def trigger(req: func.HttpRequest) -> func.HttpResponse:
             backing = self.backing()
-            request = _request(req.method, req)
+            request = request_of(req.method, req)
             extra: dict[str, str] = {}
             try:
                 if request.path == "/" and request.method == "GET":
@@ -84,28 +87,52 @@ class Pipeline:
             backing = self._source()
             self._standing = headers.standing(backing.settings)
             self._cors = headers.cors(backing.settings)
+            self._development = backing.settings.development
             self._backing = backing
         return self._backing
 
     async def serve(self, route: Route, raw: func.HttpRequest, client: str | None) -> func.HttpResponse:
         """Answer one request."""
-        backing = self.backing()
-        request = _request(route.method, raw)
+        backing = self._backing or self.backing()
+        request = request_of(route.method, raw)
         extra: dict[str, str] = {}
-        token = tracing.current.set(request.trace)
+        charge = Charge()
+        token, charged = tracing.current.set(request.trace), charge_current.set(charge)
         try:
-            with measured() as charge:
+            if telemetry.active():
+                reply = await self._traced(route, backing, request, client, extra)
+            else:
                 reply = await self._answer(route, backing, request, client, extra)
         except Fault as fault:
-            reply = _refusal(fault, request, extra)
+            reply = _refusal(fault, request, extra, _CHALLENGES[route.auth])
         except Exception as error:  # noqa: BLE001 - the last line of defence: a mistake of ours is a 500 with an id, never a bare one
             _log.error("unhandled", exc_info=error, extra={"route": route.name, "request_id": request.id})
             reply = _refusal(Internal(str(error)), request, extra)
         finally:
             tracing.current.reset(token)
-        if charge.calls and backing.settings.development:
+            charge_current.reset(charged)
+        if charge.calls and self._development:
             extra["X-Request-Charge"] = f"{charge.units:.2f}"
         return self._response(request, reply, route.status, extra)
+
+    async def _traced(
+        self, route: Route, backing: Backing, request: Request, client: str | None, extra: dict[str, str]
+    ) -> Reply:
+        """As `_answer`, within a span and with its time measured; only where somebody receives them."""
+        begun, code = backing.clock.monotonic(), "ok"
+        attributes = {"http.request.method": route.method, "http.route": route.path, "meridian.request_id": request.id}
+        try:
+            with telemetry.span(f"{route.method} {route.path}", attributes, server=True):
+                return await self._answer(route, backing, request, client, extra)
+        except Fault as fault:
+            code = fault.code
+            raise
+        except BaseException:
+            code = "internal"
+            raise
+        finally:
+            took = backing.clock.monotonic() - begun
+            telemetry.histogram("http.server.duration").record(took, {"route": route.name, "code": code})
 
     async def _answer(
         self, route: Route, backing: Backing, request: Request, client: str | None, extra: dict[str, str]
@@ -146,42 +173,30 @@ class Pipeline:
         return Reply(result, status=204 if result is None else route.status)
 
     def _response(self, request: Request, reply: Reply, usual: int, extra: dict[str, str]) -> func.HttpResponse:
-        out = {**self._standing, **extra, "X-Request-Id": request.id}
-        origin = request.headers.get("origin")
+        out = {**self._standing, **extra}
+        out["X-Request-Id"] = request.id
+        sent = request.headers
+        origin = sent.get("origin")
         if origin is not None:
-            out |= self._cors.get(origin, {"Vary": "Origin"})
+            out.update(self._cors.get(origin, _VARY))
         if reply.location:
-            out["Location"] = reply.location
+            out["Location"] = check_value(reply.location)
         status = reply.status or (204 if reply.body is None else usual)
         if reply.etag:
-            out["ETag"] = reply.etag
-            if request.method == "GET" and request.headers.get("if-none-match") == reply.etag:
-                return func.HttpResponse(b"", status_code=304, headers=out)
+            out["ETag"] = check_value(reply.etag)
+            if request.method == "GET" and _has(sent.get("if-none-match"), reply.etag):
+                return Response(b"", 304, out)
         out["Content-Type"] = reply.content_type
-        out.update(reply.headers)
-        return func.HttpResponse(encode(reply.body), status_code=status, headers=out)
+        for name, value in reply.headers.items():
+            out[name] = check_value(value)
+        return Response(encode(reply.body), status, out)
 
 
-def _request(method: str, raw: func.HttpRequest) -> Request:
-    sent = raw.headers
-    given = sent.get("x-request-id", "")
-    trace = tracing.begin(sent.get("traceparent"))
-    return Request(
-        method=method,
-        path=_path_of(raw.url),
-        headers=sent,
-        query=raw.params,
-        route_params=raw.route_params,
-        body=raw.get_body(),
-        id=given if _REQUEST_ID.match(given) else f"req-{os.urandom(12).hex()}",
-        trace=trace,
+def _has(listed: str | None, etag: str) -> bool:
+    """Whether an `If-None-Match` names the version (RFC 9110, 13.1.2: weak comparison)."""
+    return listed is not None and (
+        listed == etag or etag in [each.strip().removeprefix("W/") for each in listed.split(",")]
     )
-
-
-def _path_of(url: str) -> str:
-    start = url.find("/", url.find("://") + 3)
-    end = url.find("?", start)
-    return url[start:] if end < 0 else url[start:end]
 
 
 def _arguments(route: Route, request: Request) -> dict[str, Any]:
@@ -226,12 +241,12 @@ def _if_match(request: Request) -> str | None:
     return None if given.strip() == "*" else given
 
 
-def _refusal(fault: Fault, request: Request, extra: dict[str, str]) -> Reply:
+def _refusal(fault: Fault, request: Request, extra: dict[str, str], challenge: str | None = None) -> Reply:
     status = problems.status_of(fault)
     if fault.retry_after is not None:
-        extra["Retry-After"] = str(max(1, round(fault.retry_after + 0.5)))
-    if status == 401:
-        extra["WWW-Authenticate"] = "Bearer"
+        extra["Retry-After"] = str(max(1, math.ceil(fault.retry_after)))
+    if status == 401 and challenge is not None:
+        extra["WWW-Authenticate"] = challenge
     if fault.kind is Kind.INTERNAL:
         _log.error("internal", exc_info=fault, extra={"request_id": request.id, "code": fault.code})
     return Reply(problems.body_of(fault, request), status=status, content_type=problems.MEDIA_TYPE)

@@ -69,7 +69,11 @@ class RateLimiter:
         self._clock, self._shared, self._enabled = clock, shared, enabled
         self._number = -1
         self._windows: dict[tuple[str, str, str], _Window] = {}
-        self._limits = {name: rate.limits() for name, rate in RATE_CLASSES.items()}
+        self._ends = float("-inf")
+        self._limits = {
+            name: tuple((dimension, limit, max(1, limit // SHARE_FRACTION)) for dimension, limit in rate.limits())
+            for name, rate in RATE_CLASSES.items()
+        }
         self._policies = {name: rate.policy for name, rate in RATE_CLASSES.items()}
         self._paused_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,36 +90,50 @@ class RateLimiter:
         """As `check`, for a class by name."""
         if not self._enabled:
             return
-        moment = self._clock.now().timestamp()
-        number = int(moment // WINDOW_SECONDS)
-        if number != self._number:
-            self._number, self._windows = number, {}
-        rest = max(1, int((number + 1) * WINDOW_SECONDS - moment))
+        rest = self._turn()
         headers["RateLimit-Policy"] = self._policies[rate]
-        tightest: tuple[float, str, int] | None = None
-        for dimension, limit in self._limits[rate]:
+        least, tightest, left = 2.0, "", 0
+        windows = self._windows
+        for dimension, limit, step in self._limits[rate]:
             who = _who(dimension, principal, request)
             if not who:
                 continue
-            window = self._window(rate, dimension, who)
-            if window.mine + window.others >= limit:
-                headers["RateLimit"] = f'"{dimension}";r=0;t={rest}'
-                telemetry.counter("rate_limit.refused").add(1, {"class": rate, "dimension": dimension})
-                raise RateLimited(
-                    f"{limit} calls a minute of the class {rate} for each {dimension} are reached; come back in {rest} s",
-                    retry_after=rest,
-                    limit=limit,
-                    window_seconds=WINDOW_SECONDS,
-                    dimension=dimension,
-                )
+            window = windows.get((rate, dimension, who)) or self._new_window(rate, dimension, who)
+            remaining = limit - window.mine - window.others - 1
+            if remaining < 0:
+                raise self._refuse(rate, dimension, limit, rest, headers)
             window.mine += 1
-            if window.mine - window.told >= max(1, limit // SHARE_FRACTION) and not window.telling:
+            if window.mine - window.told >= step and not window.telling:
                 await self._tell(RATE_CLASSES[rate], dimension, who, window)
-            left = max(0, limit - window.mine - window.others)
-            if tightest is None or left / limit < tightest[0]:
-                tightest = (left / limit, dimension, left)
-        if tightest is not None:
-            headers["RateLimit"] = f'"{tightest[1]}";r={tightest[2]};t={rest}'
+                remaining = max(0, limit - window.mine - window.others)
+            if remaining < least * limit:
+                least, tightest, left = remaining / limit, dimension, remaining
+        if tightest:
+            headers["RateLimit"] = f'"{tightest}";r={left};t={rest}'
+
+    def _turn(self) -> int:
+        """Seconds that the present window still has; begins a new one when the minute is over."""
+        rest = self._ends - self._clock.monotonic()
+        if rest <= 0:
+            moment = self._clock.now().timestamp()
+            number = int(moment // WINDOW_SECONDS)
+            rest = (number + 1) * WINDOW_SECONDS - moment
+            self._ends = self._clock.monotonic() + rest
+            if number != self._number:  # the two clocks may disagree by a little about when
+                self._number, self._windows = number, {}
+        return max(1, int(rest))
+
+    @staticmethod
+    def _refuse(rate: str, dimension: str, limit: int, rest: int, headers: dict[str, str]) -> RateLimited:
+        headers["RateLimit"] = f'"{dimension}";r=0;t={rest}'
+        telemetry.counter("rate_limit.refused").add(1, {"class": rate, "dimension": dimension})
+        return RateLimited(
+            f"{limit} calls a minute of the class {rate} for each {dimension} are reached; come back in {rest} s",
+            retry_after=rest,
+            limit=limit,
+            window_seconds=WINDOW_SECONDS,
+            dimension=dimension,
+        )
 
     def refused_before(self, request: Request) -> None:
         """Refuse an address that has lately come with too many proofs that did not hold. Costs one look-up.
@@ -123,34 +141,26 @@ class RateLimiter:
         Raises:
             RateLimited: it has.
         """
+        if not self._enabled or not self._windows:
+            return
         window = self._windows.get(("refused", "address", request.address))
         limit = RATE_CLASSES["refused"].address or 0
-        if self._enabled and window is not None and window.mine + window.others >= limit:
-            moment = self._clock.now().timestamp()
-            if int(moment // WINDOW_SECONDS) == self._number:
-                rest = max(1, int((self._number + 1) * WINDOW_SECONDS - moment))
-                raise RateLimited(
-                    f"{limit} calls with a bad proof from this address within a minute; come back in {rest} s",
-                    retry_after=rest,
-                    limit=limit,
-                    window_seconds=WINDOW_SECONDS,
-                    dimension="address",
-                )
+        if window is not None and window.mine + window.others >= limit:
+            rest = self._turn()
+            if self._windows:
+                raise self._refuse("refused", "address", limit, rest, {})
 
     async def settled(self) -> None:
         """Wait until everything that was being told to the store is told."""
         while self._tasks:
             await asyncio.gather(*self._tasks)
 
-    def _window(self, rate: str, dimension: str, who: str) -> _Window:
-        key = (rate, dimension, who)
-        window = self._windows.get(key)
-        if window is None:
-            window = _Window()
-            if len(self._windows) < MAX_WINDOWS:
-                self._windows[key] = window
-            else:  # more callers in a minute than we keep count of: the newest are let through
-                telemetry.counter("rate_limit.uncounted").add(1, {"class": rate})
+    def _new_window(self, rate: str, dimension: str, who: str) -> _Window:
+        window = _Window()
+        if len(self._windows) < MAX_WINDOWS:
+            self._windows[(rate, dimension, who)] = window
+        else:  # more callers in a minute than we keep count of: the newest are let through
+            telemetry.counter("rate_limit.uncounted").add(1, {"class": rate})
         return window
 
     async def _tell(self, rate: RateClass, dimension: str, who: str, window: _Window) -> None:

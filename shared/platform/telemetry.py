@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from shared.platform.settings import Settings
 
 SERVICE_NAME: Final = "meridian-console"
+_installed = False
 _STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def active() -> bool:
+    """Whether anybody receives traces and metrics. While nobody does, the doors do not make any."""
+    return _installed
 
 
 @cache
@@ -101,6 +107,8 @@ def set_up(settings: Settings) -> None:
     # The Azure SDKs tell of every request at INFO, headers and all; in the cloud that text is billed by the byte.
     logging.getLogger("azure").setLevel(logging.WARNING)
     if settings.telemetry_exporter != "none":
+        global _installed
+        _installed = True
         from shared.platform.exporters import install
 
         install(settings)

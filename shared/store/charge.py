@@ -25,18 +25,19 @@ class Charge:
         self.by_operation[operation] = self.by_operation.get(operation, 0.0) + units
 
 
-_current: ContextVar[Charge | None] = ContextVar("store_charge", default=None)
+#: Where calls of the present request are counted.
+current: ContextVar[Charge | None] = ContextVar("store_charge", default=None)
 
 
 @contextmanager
 def measured() -> Iterator[Charge]:
     """Count what the store charges inside the block; an outer block counts it too."""
-    outer, charge = _current.get(), Charge()
-    token = _current.set(charge)
+    outer, charge = current.get(), Charge()
+    token = current.set(charge)
     try:
         yield charge
     finally:
-        _current.reset(token)
+        current.reset(token)
         if outer is not None:
             outer.units += charge.units
             outer.calls += charge.calls
@@ -47,7 +48,7 @@ def measured() -> Iterator[Charge]:
 def record(operation: str, container: str, headers: Mapping[str, str]) -> None:
     """Note the charge that a reply of the store names (`x-ms-request-charge`)."""
     units = float(headers.get("x-ms-request-charge") or 0.0)
-    charge = _current.get()
+    charge = current.get()
     if charge is not None:
         charge.add(f"{container}.{operation}", units)
     telemetry.counter("store.request_units", "{RU}").add(units, {"operation": operation, "container": container})

@@ -294,3 +294,65 @@ async def test_an_address_is_the_one_our_front_saw_not_one_that_was_sent(world: 
         await world.doors.call("GET", "/v1/things", headers=sent)
     sent = {**bad, "x-forwarded-for": "10.9.9.9, 203.0.113.7:44444"}
     assert (await world.doors.call("GET", "/v1/things", headers=sent)).status == 429
+
+
+# --- the platform's types ------------------------------------------------------------------------------------------------
+
+
+async def test_the_platforms_own_converter_takes_our_response(world: World) -> None:
+    """Our response fills the headers of the platform's own without its constructor; this is what the worker makes of it."""
+    from azure.functions import meta
+    from azure.functions.http import HttpResponseConverter
+
+    function = world.doors.functions["notes"].get_user_function()
+    import azure.functions as func
+
+    request = func.HttpRequest("GET", "http://h/v1/notes.txt", headers={}, params={}, route_params={}, body=b"")
+    datum = HttpResponseConverter.encode(await function(req=request), expected_type=func.HttpResponse)
+    assert isinstance(datum, meta.Datum)
+    assert datum.value["status_code"].value == "200"
+    assert datum.value["body"].value == b"hello"
+    assert datum.value["headers"]["Content-Type"].value == "text/plain; charset=utf-8"
+    assert datum.value["cookies"] is None
+
+
+@pytest.mark.parametrize("value", ["/v1/a\r\nSet-Cookie: x=1", "/v1/a\nb", "/v1/\x00"])
+def test_a_line_break_never_gets_into_a_header(value: str) -> None:
+    from shared.http.wire import check_value
+
+    with pytest.raises(ValueError, match="control character"):
+        check_value(value)
+
+
+@pytest.mark.parametrize(
+    ("listed", "status"), [('"7"', 304), ('"6", "7"', 304), ('W/"7"', 304), ('"6"', 200), ("", 200)]
+)
+async def test_if_none_match_may_name_several_versions(world: World, listed: str, status: int) -> None:
+    answer = await world.doors.call("GET", f"/v1/things/{SERVER}", headers={**KIM, "if-none-match": listed})
+    assert answer.status == status
+
+
+async def test_the_charge_of_the_store_is_told_in_development_only(world: World) -> None:
+    from shared.http import Call, Out, Routes
+    from shared.store import charge
+
+    class Empty(Out):
+        pass
+
+    def charging(settings: Any) -> Doors:
+        backing = Backing(settings=settings)
+        routes = Routes("charged", lambda: backing)
+
+        @routes.get("/v1/charged", auth=Auth.ANONYMOUS)
+        async def charged(_call: Call) -> Empty:
+            """Cost something."""
+            charge.record("read", "tenants", {"x-ms-request-charge": "2.83"})
+            return Empty()
+
+        return Doors(routes)
+
+    production = settings_for_tests(environment="production", public_url="https://a.example", cursor_key="k")
+    assert (await charging(settings_for_tests()).call("GET", "/v1/charged")).headers["X-Request-Charge"] == "2.83"
+    quiet = await charging(production).call("GET", "/v1/charged")
+    assert "X-Request-Charge" not in quiet.headers
+    assert quiet.headers["Strict-Transport-Security"].startswith("max-age=")
