@@ -12,6 +12,7 @@ from shared.http.principal import Principal, PrincipalKind
 from shared.http.request import Request
 from shared.platform.errors import Fault, Forbidden, Kind, NotFound, PreconditionFailed, Unauthenticated
 from shared.platform.ids import OrgId, ServerId
+from shared.store import charge
 
 
 class Can(StrEnum):
@@ -155,6 +156,12 @@ def make(backing: Any) -> tuple[Routes, dict[str, Any]]:  # noqa: C901 - a list 
     async def notes(_call: Call) -> Reply:
         """Plain text."""
         return Reply(b"hello", content_type="text/plain; charset=utf-8", headers={"Cache-Control": "public"})
+
+    @routes.get("/v1/charged", auth=Auth.ANONYMOUS)
+    async def charged(_call: Call) -> ThingView:
+        """Cost something."""
+        charge.record("read", "tenants", {"x-ms-request-charge": "2.83"})
+        return ThingView(id="c", name="c")
 
     routes.fallback(lambda: routes.declared)
     return routes, kept

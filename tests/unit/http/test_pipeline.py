@@ -332,27 +332,12 @@ async def test_if_none_match_may_name_several_versions(world: World, listed: str
     assert answer.status == status
 
 
-async def test_the_charge_of_the_store_is_told_in_development_only(world: World) -> None:
-    from shared.http import Call, Out, Routes
-    from shared.store import charge
-
-    class Empty(Out):
-        pass
-
-    def charging(settings: Any) -> Doors:
-        backing = Backing(settings=settings)
-        routes = Routes("charged", lambda: backing)
-
-        @routes.get("/v1/charged", auth=Auth.ANONYMOUS)
-        async def charged(_call: Call) -> Empty:
-            """Cost something."""
-            charge.record("read", "tenants", {"x-ms-request-charge": "2.83"})
-            return Empty()
-
-        return Doors(routes)
-
+async def test_the_charge_of_the_store_is_told_in_development_only() -> None:
     production = settings_for_tests(environment="production", public_url="https://a.example", cursor_key="k")
-    assert (await charging(settings_for_tests()).call("GET", "/v1/charged")).headers["X-Request-Charge"] == "2.83"
-    quiet = await charging(production).call("GET", "/v1/charged")
+    told, quiet = [
+        await Doors(make(Backing(settings=settings))[0]).call("GET", "/v1/charged")
+        for settings in (settings_for_tests(), production)
+    ]
+    assert told.headers["X-Request-Charge"] == "2.83"
     assert "X-Request-Charge" not in quiet.headers
     assert quiet.headers["Strict-Transport-Security"].startswith("max-age=")
