@@ -1,0 +1,92 @@
+"""Servers for tests: created through the API, waited for by what the API tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.people import ApiClient
+
+FINAL = ("succeeded", "failed", "cancelled", "timed_out")
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Wait for a condition; the time is a guard."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Servers:
+    """An organization's servers."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self.api = api
+
+    def create(self, name: str, template: str = "echo", **body: Any) -> dict[str, Any]:
+        """Ask for one; the 202's body."""
+        reply = self.api.post("/v1/servers", {"name": name, "template": template, **body})
+        assert reply.status_code == 202, reply.text
+        found: dict[str, Any] = reply.json()
+        assert reply.headers["Location"].endswith(found["task_id"])
+        return found
+
+    def ready(self, name: str, template: str = "echo", seconds: float = 60, **body: Any) -> dict[str, Any]:
+        """Ask for one and wait for it; the server."""
+        made = self.create(name, template, **body)
+        task = self.task(made["task_id"], seconds)
+        assert task["state"] == "succeeded", task
+        return self.get(made["server_id"])
+
+    def get(self, server_id: str) -> dict[str, Any]:
+        """A server."""
+        reply = self.api.get(f"/v1/servers/{server_id}")
+        assert reply.status_code == 200, reply.text
+        found: dict[str, Any] = reply.json()
+        return found
+
+    def act(self, server_id: str, action: str, body: Any = None) -> str:
+        """Ask for something; the task's id."""
+        reply = self.api.post(f"/v1/servers/{server_id}/{action}", body)
+        assert reply.status_code == 202, reply.text
+        return str(reply.json()["task_id"])
+
+    def done(self, server_id: str, action: str, body: Any = None) -> dict[str, Any]:
+        """Ask for something and wait until it is done; the server."""
+        task = self.task(self.act(server_id, action, body))
+        assert task["state"] == "succeeded", task
+        return self.get(server_id)
+
+    def task(self, task_id: str, seconds: float = 60) -> dict[str, Any]:
+        """A task, when it has ended."""
+
+        def ended() -> Any:
+            found = self.api.get(f"/v1/tasks/{task_id}").json()
+            return found if found["state"] in FINAL else None
+
+        found: dict[str, Any] = until(ended, f"task {task_id} has ended", seconds)
+        return found
+
+    def status(self, server_id: str, wanted: str, seconds: float = 60) -> dict[str, Any]:
+        """The server, when it has a status."""
+
+        def there() -> Any:
+            found = self.get(server_id)
+            return found if found["status"] == wanted else None
+
+        found: dict[str, Any] = until(there, f"{server_id} is {wanted}", seconds)
+        return found
+
+    def lines(self, server_id: str, holding: str, seconds: float = 60) -> list[str]:
+        """Console lines, once one holds the text."""
+
+        def seen() -> Any:
+            page = self.api.get(f"/v1/servers/{server_id}/console").json()
+            texts = [line["text"] for line in page["lines"]]
+            return texts if any(holding in text for text in texts) else None
+
+        found: list[str] = until(seen, f"a line with {holding!r}", seconds)
+        return found
