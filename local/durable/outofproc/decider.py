@@ -9,7 +9,7 @@ from local.durable.core.decision import Decision, Execution
 from local.durable.core.events import SUB_CREATED, TASK_SCHEDULED, Event
 from local.durable.options import DurableOptions
 from local.durable.outofproc.history import context_json, json_text
-from local.durable.outofproc.live import LiveOrchestrator
+from local.durable.outofproc.live import ContextOptions, LiveOrchestrator
 from local.durable.outofproc.report import Report, run_handler
 from local.durable.outofproc.walker import BadAction, NonDeterminism, Walker
 from local.durable.ports import Functions, UnknownFunction
@@ -72,7 +72,13 @@ class OutOfProcDecider:
         if self._options.executor == "replay":
             return run_handler(handler, self._context(events))
         live = LiveOrchestrator(handler, self._functions.generator(name))
-        report = live.begin(self._context(events))
+        if self._walker.facts:
+            report = live.begin(self._context(events))
+        else:
+            options = ContextOptions(self._options.short_timer_seconds, self._options.long_timer_hop_seconds)
+            report = live.begin_new(self._execution, events, options)
+            if self._options.executor == "check":
+                self._compare(report, events)
         if live.is_generator and not report.broken:
             self._live = live
         return report
@@ -81,7 +87,7 @@ class OutOfProcDecider:
         walker = self._walker
         if report.broken:
             return
-        if report.since == 0:
+        if report.since == 0 or not walker.facts:
             walker.replace(report.actions, [*walker.facts, *events])
             return
         if report.cancelled:

@@ -10,21 +10,27 @@ from hypothesis import strategies as st
 
 Node = tuple[Any, ...]
 
-leaves = st.one_of(
+plain_leaves = st.one_of(
     st.tuples(st.just("act"), st.integers(0, 9)),
     st.tuples(st.just("timer"), st.integers(0, 9)),
     st.tuples(st.just("event")),
     st.tuples(st.just("child"), st.booleans()),
     st.tuples(st.just("entity")),
+)
+retries = st.one_of(
     st.tuples(st.just("retry"), st.integers(0, 2)),
     st.tuples(st.just("child_retry"), st.integers(0, 2)),
 )
+# What can retry never loses a race: it would take numbers later, while the extension, which walks the whole list again,
+# has already given them to what follows. `test_a_lost_retry...` holds that it is reported.
+plain_tasks = st.recursive(
+    plain_leaves,
+    lambda inner: st.tuples(st.sampled_from(["all", "any"]), st.lists(inner, min_size=1, max_size=3)),
+    max_leaves=6,
+)
 tasks = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.tuples(st.just("all"), st.lists(inner, min_size=1, max_size=3)),
-        st.tuples(st.just("any"), st.lists(inner, min_size=1, max_size=3)),
-    ),
+    st.one_of(plain_tasks, retries),
+    lambda inner: st.tuples(st.just("all"), st.lists(inner, min_size=1, max_size=3)),
     max_leaves=6,
 )
 steps = st.one_of(

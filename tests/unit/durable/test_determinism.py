@@ -93,3 +93,21 @@ def test_the_result_does_not_depend_on_order_or_batches(program: list[Any], data
     assert drive(World(orchestrator(program)), data, crashes=False) == drive(
         World(orchestrator(program)), data, crashes=False
     )
+
+
+@pytest.mark.parametrize("mode", ["live", "replay"])
+def test_a_lost_retry_that_goes_on_behind_a_cancelled_timer_is_reported(mode: str) -> None:
+    """The SDK and the extension disagree here, in Azure as well: kept alive or replayed, it must be seen.
+
+    numbers by the SDK        0 retry  1 activity  2 timer   3 pause of the retry   4 the last activity
+    numbers by the extension  0 retry  1 activity  2 timer   3 the last activity: the timer is cancelled, so the list
+                                                             goes on at once, long before the retry fails
+    """
+    program = [("any", [("retry", 1), ("act", 0)]), ("race", 0), ("fail",)]
+    world = World(orchestrator(program), mode=mode)
+    world.start()
+    world.episode([world.answer(1)])
+    world.episode([world.answer(0)])
+    decision = world.episode([Event(EVENT_RAISED, world.now, name="event3", data="1")])
+    assert decision.outcome == statuses.FAILED
+    assert "Non-Deterministic workflow detected" in (decision.output or "")
