@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -108,36 +109,45 @@ async def serve(arguments: argparse.Namespace) -> None:
     Raises:
         StartError: the folder, the file or the port is not usable.
     """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Before anything else: whoever sees the port open may already ask for the end.
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with DataFolder(arguments.data, PART) as folder:
-        listener = listen(arguments.host, arguments.port, what="Cosmos DB")
-        port = listener.getsockname()[1]
         engine, key = build(arguments, folder)
         try:
-            config = uvicorn.Config(
-                App(engine),
-                lifespan="off",
-                access_log=False,
-                server_header=False,
-                log_level="warning",
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=2,
-            )
-            server = uvicorn.Server(config)
-            _announce(arguments, port, key)
-            gc.freeze()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, _stop, server)
-            house = asyncio.create_task(keep_house(engine))
-            try:
-                await server._serve([listener])
-            finally:
-                house.cancel()
+            listener = listen(arguments.host, arguments.port, what="Cosmos DB")
+            _announce(arguments, listener.getsockname()[1], key)
+            await _run(engine, listener, stop)
         finally:
             engine.close()
-            log.info("stopped")
+    log.info("stopped")
 
 
-def _stop(server: uvicorn.Server) -> None:
+async def _run(engine: Engine, listener: socket.socket, stop: asyncio.Event) -> None:
+    config = uvicorn.Config(
+        App(engine),
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    gc.freeze()
+    house = asyncio.create_task(keep_house(engine))
+    ending = asyncio.create_task(_end(server, stop))
+    try:
+        # Not `serve()`: that one takes over the signal handlers.
+        await server._serve([listener])
+    finally:
+        house.cancel()
+        ending.cancel()
+
+
+async def _end(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
     server.should_exit = True
 
 

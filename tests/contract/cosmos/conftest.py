@@ -16,15 +16,15 @@ GIVEN = os.environ.get("COSMOS_TEST_ENDPOINT")
 KIND = os.environ.get("COSMOS_TEST_TARGET", "azure" if GIVEN else "local")
 
 
-def start(folder: Path, *options: str, port: int | None = None) -> Part:
-    """A local endpoint in a process of its own."""
+def endpoint(folder: Path, *options: str, port: int | None = None) -> Part:
+    """A local endpoint in a process of its own, not yet started."""
     port = port or free_port()
     return Part.module(
         "local.cosmos",
         *("--port", str(port), "--data", str(folder / "data"), "--key", KEY, "--sync", "NORMAL", *options),
         log=folder / "log",
         port=port,
-    ).start()
+    )
 
 
 @pytest.fixture(scope="session", params=["whole"] if GIVEN else ["whole", "three ranges"])
@@ -37,7 +37,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         given.clean()
         return
     options = [] if request.param == "whole" else ["--ranges", "3"]
-    part = start(tmp_path_factory.mktemp("cosmos"), *options)
+    part = endpoint(tmp_path_factory.mktemp("cosmos"), *options).start()
     try:
         own = Target(f"http://localhost:{part.port}", "local")
         own.prepare()

@@ -1,10 +1,10 @@
 """What the suite runs against: a local endpoint of its own, Microsoft's emulator, or a real account.
 
-    COSMOS_TEST_ENDPOINT   unset: `local.cosmos` is started on a free port; set: that endpoint
-    COSMOS_TEST_KEY        its key; or COSMOS_TEST_AAD=1 for a token of the environment
-    COSMOS_TEST_TARGET     local, emulator or azure (default: azure when an endpoint is given)
-    COSMOS_TEST_DATABASE   an existing database, for accounts without rights to make one
-    COSMOS_TEST_RUN_ID     part of the names that are made, so that two runs do not meet
+COSMOS_TEST_ENDPOINT   unset: `local.cosmos` is started on a free port; set: that endpoint
+COSMOS_TEST_KEY        its key; or COSMOS_TEST_AAD=1 for a token of the environment
+COSMOS_TEST_TARGET     local, emulator or azure (default: azure when an endpoint is given)
+COSMOS_TEST_DATABASE   an existing database, for accounts without rights to make one
+COSMOS_TEST_RUN_ID     part of the names that are made, so that two runs do not meet
 """
 
 from __future__ import annotations

@@ -105,7 +105,9 @@ async def test_unique_keys_hold_within_a_partition(cosmos: Cosmos) -> None:
         with pytest.raises(CosmosResourceExistsError):
             await sdk(container.create_item(cosmos.item("b", **fields)))
             pytest.fail(case)
-    await sdk(container.create_item({**cosmos.item("a", email="x", first="f", last="l"), "tenant": cosmos.tenant + "2"}))
+    await sdk(
+        container.create_item({**cosmos.item("a", email="x", first="f", last="l"), "tenant": cosmos.tenant + "2"})
+    )
     await sdk(container.create_item(cosmos.item("b", email="y", first="f", last="m")))
     with pytest.raises(CosmosResourceExistsError):
         await sdk(container.upsert_item(cosmos.item("b", email="x", first="f", last="m")))

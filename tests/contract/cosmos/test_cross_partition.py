@@ -15,7 +15,16 @@ COUNT = 30
 async def spread(cosmos: Cosmos) -> None:
     """Items with a common `run`, each in a partition of its own."""
     await cosmos.fill(
-        *[{"id": f"i{number:02}", "tenant": f"{cosmos.tenant}-{number}", "run": cosmos.tenant, "n": number, "even": number % 2 == 0} for number in range(COUNT)]
+        *[
+            {
+                "id": f"i{number:02}",
+                "tenant": f"{cosmos.tenant}-{number}",
+                "run": cosmos.tenant,
+                "n": number,
+                "even": number % 2 == 0,
+            }
+            for number in range(COUNT)
+        ]
     )
 
 
@@ -62,7 +71,12 @@ async def test_filter_that_names_the_key_needs_no_header(cosmos: Cosmos) -> None
 
 @pytest.mark.local_only
 @pytest.mark.parametrize(
-    "text", ["SELECT c.even, COUNT(1) AS n FROM c GROUP BY c.even", "SELECT COUNT(1) AS n FROM c", "SELECT VALUE COUNT(1) + 1 FROM c"]
+    "text",
+    [
+        "SELECT c.even, COUNT(1) AS n FROM c GROUP BY c.even",
+        "SELECT COUNT(1) AS n FROM c",
+        "SELECT VALUE COUNT(1) + 1 FROM c",
+    ],
 )
 async def test_what_the_sdk_cannot_merge_is_refused(cosmos: Cosmos, text: str) -> None:
     with pytest.raises(CosmosHttpResponseError) as refused:
@@ -79,8 +93,12 @@ async def test_sync_refuses_a_query_without_key_or_permission(cosmos: Cosmos) ->
 
 
 async def test_hierarchical_prefix(cosmos: Cosmos) -> None:
-    await cosmos.fill(*[cosmos.item(f"i{number}", user=f"u{number % 3}", n=number) for number in range(9)], shape="hierarchical")
+    await cosmos.fill(
+        *[cosmos.item(f"i{number}", user=f"u{number % 3}", n=number) for number in range(9)], shape="hierarchical"
+    )
     found = await cosmos.query("SELECT VALUE c.n FROM c", shape="hierarchical", partition_key=[cosmos.tenant])
     assert sorted(found) == list(range(9))
-    found = await cosmos.query("SELECT VALUE c.n FROM c WHERE c.n > 6", shape="hierarchical", partition_key=[cosmos.tenant, "u2"])
+    found = await cosmos.query(
+        "SELECT VALUE c.n FROM c WHERE c.n > 6", shape="hierarchical", partition_key=[cosmos.tenant, "u2"]
+    )
     assert found == [8]

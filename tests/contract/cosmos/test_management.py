@@ -113,7 +113,10 @@ async def test_feed_ranges_cover_the_ring(cosmos: Cosmos) -> None:
         ("not a path", {"partition_key": PartitionKey("tenant")}),
         ("lifetime of zero", {"partition_key": PartitionKey("/a"), "default_ttl": 0}),
         ("version 1 keys", {"partition_key": PartitionKey("/a", version=1)}),
-        ("vectors", {"partition_key": PartitionKey("/a"), "vector_embedding_policy": {"vectorEmbeddings": [{"path": "/v"}]}}),
+        (
+            "vectors",
+            {"partition_key": PartitionKey("/a"), "vector_embedding_policy": {"vectorEmbeddings": [{"path": "/v"}]}},
+        ),
     ],
 )
 async def test_definition_is_refused(cosmos: Cosmos, name: str, case: str, options: dict[str, Any]) -> None:

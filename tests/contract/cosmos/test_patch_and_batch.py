@@ -23,7 +23,12 @@ from tests.contract.cosmos.driver import Cosmos, sdk
         ("add inserts in an array", {"l": [1, 3]}, [{"op": "add", "path": "/l/1", "value": 2}], {"l": [1, 2, 3]}),
         ("add at the end", {"l": [1]}, [{"op": "add", "path": "/l/-", "value": 2}], {"l": [1, 2]}),
         ("set replaces an element", {"l": [1, 3]}, [{"op": "set", "path": "/l/1", "value": 2}], {"l": [1, 2]}),
-        ("set below", {"o": {"p": 1}}, [{"op": "set", "path": "/o/q", "value": {"r": 1}}], {"o": {"p": 1, "q": {"r": 1}}}),
+        (
+            "set below",
+            {"o": {"p": 1}},
+            [{"op": "set", "path": "/o/q", "value": {"r": 1}}],
+            {"o": {"p": 1, "q": {"r": 1}}},
+        ),
         ("replace", {"x": 1}, [{"op": "replace", "path": "/x", "value": None}], {"x": None}),
         ("remove", {"x": 1, "y": 2}, [{"op": "remove", "path": "/x"}], {"y": 2}),
         ("remove an element", {"l": [1, 2]}, [{"op": "remove", "path": "/l/0"}], {"l": [2]}),
@@ -32,7 +37,12 @@ from tests.contract.cosmos.driver import Cosmos, sdk
         ("incr makes the property", {}, [{"op": "incr", "path": "/n", "value": 2}], {"n": 2}),
         ("move", {"x": 1}, [{"op": "move", "from": "/x", "path": "/y"}], {"y": 1}),
         ("escaped names", {}, [{"op": "set", "path": "/a~1b", "value": 1}], {"a/b": 1}),
-        ("several", {"n": 1}, [{"op": "incr", "path": "/n", "value": 1}, {"op": "set", "path": "/m", "value": 2}], {"n": 2, "m": 2}),
+        (
+            "several",
+            {"n": 1},
+            [{"op": "incr", "path": "/n", "value": 1}, {"op": "set", "path": "/m", "value": 2}],
+            {"n": 2, "m": 2},
+        ),
     ],
 )
 async def test_patch(
@@ -64,7 +74,9 @@ async def test_patch(
         ("a later one fails", [{"op": "set", "path": "/n", "value": 9}, {"op": "remove", "path": "/x"}]),
     ],
 )
-async def test_patch_is_refused_and_changes_nothing(cosmos: Cosmos, case: str, operations: list[dict[str, Any]]) -> None:
+async def test_patch_is_refused_and_changes_nothing(
+    cosmos: Cosmos, case: str, operations: list[dict[str, Any]]
+) -> None:
     await cosmos.fill(cosmos.item(n=1, s="text", l=[1]))
     before = await sdk(cosmos.plain.read_item("a", cosmos.tenant))
     with pytest.raises(CosmosHttpResponseError) as refused:

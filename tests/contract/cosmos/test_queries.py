@@ -39,10 +39,10 @@ ROWS: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("SELECT VALUE c.id FROM c WHERE c.o.p = 2", {}, ["b"]),
     ("SELECT VALUE c.id FROM c WHERE c['o']['p'] = 1", {}, ["a"]),
     ("SELECT VALUE c.id FROM c WHERE c.tags[0] = 'y'", {}, ["b"]),
-    ("SELECT VALUE c.id FROM c WHERE c.o = {\"p\": 1}", {}, ["a"]),
+    ('SELECT VALUE c.id FROM c WHERE c.o = {"p": 1}', {}, ["a"]),
     ("SELECT VALUE c.id FROM c WHERE c.tags = @t", {"@t": ["y"]}, ["b"]),
     ("SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS(c.tags, 'y')", {}, ["a", "b"]),
-    ("SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS(c.tags, {\"k\": 1}, true)", {}, ["d"]),
+    ('SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS(c.tags, {"k": 1}, true)', {}, ["d"]),
     ("SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS(@ids, c.id)", {"@ids": ["b", "d"]}, ["b", "d"]),
     ("SELECT VALUE c.id FROM c WHERE STARTSWITH(c.s, 'B')", {}, ["b"]),
     ("SELECT VALUE c.id FROM c WHERE STARTSWITH(c.s, 'b', true)", {}, ["b"]),
@@ -58,7 +58,7 @@ ROWS: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("SELECT c.id, c.n AS number FROM c WHERE c.id = 'a'", {}, [{"id": "a", "number": 1}]),
     ("SELECT c.id, c.missing FROM c WHERE c.id = 'a'", {}, [{"id": "a"}]),
     ("SELECT 1, c.n FROM c WHERE c.id = 'a'", {}, [{"$1": 1, "n": 1}]),
-    ("SELECT VALUE {\"i\": c.id, \"l\": [c.n, c.missing]} FROM c WHERE c.id = 'a'", {}, [{"i": "a", "l": [1]}]),
+    ('SELECT VALUE {"i": c.id, "l": [c.n, c.missing]} FROM c WHERE c.id = \'a\'', {}, [{"i": "a", "l": [1]}]),
     ("SELECT VALUE c.missing FROM c", {}, []),
     ("SELECT TOP 2 VALUE c.id FROM c", {}, ["a", "b"]),
     ("SELECT TOP @n VALUE c.id FROM c", {"@n": 1}, ["a"]),
@@ -73,8 +73,16 @@ ROWS: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("SELECT VALUE COUNT(c.n) FROM c", {}, [4]),
     ("SELECT VALUE SUM(c.n) FROM c WHERE IS_NUMBER(c.n)", {}, [6.5]),
     ("SELECT VALUE AVG(c.n) FROM c WHERE c.n < 3", {}, [1.5]),
-    ("SELECT c.state, COUNT(1) AS n FROM c GROUP BY c.state", {}, [{"state": "up", "n": 2}, {"state": "down", "n": 2}, {"n": 1}]),
-    ("SELECT c.id, t FROM c JOIN t IN c.tags WHERE c.n < 3", {}, [{"id": "a", "t": "x"}, {"id": "a", "t": "y"}, {"id": "b", "t": "y"}]),
+    (
+        "SELECT c.state, COUNT(1) AS n FROM c GROUP BY c.state",
+        {},
+        [{"state": "up", "n": 2}, {"state": "down", "n": 2}, {"n": 1}],
+    ),
+    (
+        "SELECT c.id, t FROM c JOIN t IN c.tags WHERE c.n < 3",
+        {},
+        [{"id": "a", "t": "x"}, {"id": "a", "t": "y"}, {"id": "b", "t": "y"}],
+    ),
     ("SELECT VALUE t.v FROM c JOIN t IN c.tags", {}, ["one"]),
     ("SELECT VALUE t FROM t IN c.tags WHERE IS_OBJECT(t) AND t.k > 1", {}, [{"k": 2}]),
     ("SELECT VALUE ARRAY(SELECT VALUE t FROM t IN c.tags WHERE t != 'x') FROM c WHERE c.id = 'a'", {}, [["y"]]),
@@ -85,7 +93,11 @@ ROWS: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("SELECT VALUE c.id FROM c WHERE c.n & 1 = 1", {}, ["a"]),
     ("SELECT VALUE c.id -- a remark\nFROM c WHERE c.id = 'a'", {}, ["a"]),
     ("SELECT VALUE IIF(c.flag, c.id, 'off') FROM c WHERE IS_BOOL(c.flag)", {}, ["a", "off"]),
-    ("SELECT VALUE DateTimeDiff('day', '2026-01-01T00:00:00Z', '2026-03-01T00:00:00Z') FROM c WHERE c.id = 'a'", {}, [59]),
+    (
+        "SELECT VALUE DateTimeDiff('day', '2026-01-01T00:00:00Z', '2026-03-01T00:00:00Z') FROM c WHERE c.id = 'a'",
+        {},
+        [59],
+    ),
 ]
 
 
@@ -137,7 +149,10 @@ async def test_composite_order(cosmos: Cosmos) -> None:
     assert await cosmos.query(reverse, shape="composite") == ["21", "22", "23", "11", "12", "13"]
 
 
-@pytest.mark.parametrize("text", ["SELECT VALUE c.n FROM c", "SELECT VALUE c.n FROM c ORDER BY c.n DESC", "SELECT VALUE t FROM c JOIN t IN c.l"])
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT VALUE c.n FROM c", "SELECT VALUE c.n FROM c ORDER BY c.n DESC", "SELECT VALUE t FROM c JOIN t IN c.l"],
+)
 async def test_paging_by_token(cosmos: Cosmos, text: str) -> None:
     await cosmos.fill(*[cosmos.item(f"i{number:02}", n=number, l=[number]) for number in range(23)])
     whole = await cosmos.query(text)
@@ -179,7 +194,10 @@ async def test_a_token_serves_no_other_query_and_no_other_tenant(cosmos: Cosmos)
 
 async def test_a_partition_sees_itself_only(cosmos: Cosmos) -> None:
     await cosmos.fill(cosmos.item("mine"), {"id": "theirs", "tenant": cosmos.tenant + "-other"})
-    for text in ("SELECT VALUE c.id FROM c", f"SELECT VALUE c.id FROM c WHERE c.tenant = '{cosmos.tenant}-other' OR true"):
+    for text in (
+        "SELECT VALUE c.id FROM c",
+        f"SELECT VALUE c.id FROM c WHERE c.tenant = '{cosmos.tenant}-other' OR true",
+    ):
         assert await cosmos.query(text) == ["mine"]
 
 

@@ -86,7 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         words = [word for word in self.path.split("?")[0].split("/") if word]
         odd = words[-2:-1] == ["operations"]
-        shape = "/".join("*" if at % 2 and not (odd and at == len(words) - 1) else word for at, word in enumerate(words))
+        shape = "/".join(
+            "*" if at % 2 and not (odd and at == len(words) - 1) else word for at, word in enumerate(words)
+        )
         self.server.shapes.add(f"{self.command} {shape}")
         self.server.headers |= {name.lower() for name in self.headers}
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -147,6 +149,6 @@ async def test_the_sdk_sends_nothing_unknown(target: Target, recorder: Recorder,
         async with through.async_client() as client:
             await exercise(Cosmos(through, mode, client))
     assert recorder.shapes <= SHAPES, f"new paths: {recorder.shapes - SHAPES}"
-    assert SHAPES <= recorder.shapes | {"GET dbs/*/colls/*"}, f"no longer used: {SHAPES - recorder.shapes}"
+    assert recorder.shapes | {"GET dbs/*/colls/*"} >= SHAPES, f"no longer used: {SHAPES - recorder.shapes}"
     unknown = recorder.headers - PLAIN - KNOWN
     assert not unknown, f"new headers: {sorted(unknown)}"

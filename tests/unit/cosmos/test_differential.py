@@ -60,7 +60,9 @@ def documents(rng: random.Random, count: int) -> list[dict[str, Any]]:
             if rng.random() < 0.85:
                 item[name] = rng.choice(VALUES)
         if rng.random() < 0.8:
-            item["n"] = rng.choice([{"x": rng.choice(VALUES), "y": rng.choice(VALUES)}, {"x": rng.choice(VALUES)}, "n", 7])
+            item["n"] = rng.choice(
+                [{"x": rng.choice(VALUES), "y": rng.choice(VALUES)}, {"x": rng.choice(VALUES)}, "n", 7]
+            )
         if rng.random() < 0.8:
             item["list"] = [rng.choice(VALUES) for _ in range(rng.randrange(4))]
         made.append(item)
@@ -104,7 +106,9 @@ class Maker:
             lambda: f"{self.value()} {self.rng.choice(['=', '<', '>='])} {self.path()}",
             lambda: f"{self.path()} {self.rng.choice(['', 'NOT '])}IN ({', '.join(self.value() for _ in range(3))})",
             lambda: f"{self.path()} BETWEEN {self.value()} AND {self.value()}",
-            lambda: f"IS_{self.rng.choice(['DEFINED', 'NULL', 'BOOL', 'NUMBER', 'STRING', 'ARRAY', 'OBJECT', 'PRIMITIVE'])}({self.path()})",
+            lambda: (
+                f"IS_{self.rng.choice(['DEFINED', 'NULL', 'BOOL', 'NUMBER', 'STRING', 'ARRAY', 'OBJECT', 'PRIMITIVE'])}({self.path()})"
+            ),
             lambda: f"{self.rng.choice(['STARTSWITH', 'CONTAINS', 'ENDSWITH'])}({self.path()}, {self.text()})",
             lambda: f"{self.path()} LIKE '{self.rng.choice(['a%', '%', 'ab%', 'a_', 'é%', '%b', '[a-b]%'])}'",
             lambda: f"ARRAY_CONTAINS({self.rng.choice(['c.list', 'c.a', 'c.n.x'])}, {self.value()})",
