@@ -14,7 +14,7 @@ from typing import Any
 
 from local.durable.core import statuses
 from local.durable.core.core import Core, Refused
-from local.durable.core.ids import new_id, why_bad
+from local.durable.core.ids import why_bad
 from local.durable.core.store import InstanceRow
 from local.durable.instances_api import InstancesApi
 from local.durable.outofproc.entities import client_signal, entity_id
@@ -53,8 +53,8 @@ class DurableApi:
         return answer(404, {"Message": f"no route {request.method} {path}"})
 
     async def _start(self, request: ApiRequest, match: re.Match[str]) -> ApiResponse:
-        name, instance_id = match["name"], match["id"] or new_id()
-        reason = why_bad(instance_id)
+        name = match["name"]
+        reason = why_bad(match["id"]) if match["id"] else None
         if reason is not None:
             return _bad(reason)
         if not self._core.deciders.has("orchestrator", name):
@@ -64,7 +64,7 @@ class DurableApi:
         except ValueError as error:
             return _bad(f"the input is not JSON: {error}")
         try:
-            await self._core.start_instance(name, instance_id, text, request.query.get("version"))
+            instance_id = await self._core.start_instance(name, match["id"], text, request.query.get("version"))
         except Refused as refusal:
             return answer(409, {"Message": str(refusal), "ExceptionMessage": str(refusal)})
         if "timeout" in request.query:
@@ -115,11 +115,10 @@ async def wait_for_end(core: Core, instance_id: str, seconds: float) -> Instance
     """The instance once it has finished; None: it has not in that time, or does not exist."""
     future = core.effects.watch(instance_id)
     try:
-        row = core.store.find(instance_id)
-        if row is None or row.finished is not None:
-            return row
-        await asyncio.wait_for(asyncio.shield(future), seconds)
-        return core.store.find(instance_id)
+        if core.orchestrations.active.get(instance_id) is None:
+            return core.store.find(instance_id)
+        async with asyncio.timeout(seconds):
+            return await future
     except TimeoutError:
         return None
     finally:

@@ -13,7 +13,6 @@ from local.common.database import open_database
 from local.durable.activities import ActivityCaller
 from local.durable.api import DurableApi, wait_for_end
 from local.durable.core.core import Core
-from local.durable.core.ids import new_id
 from local.durable.core.schema import APPLICATION_ID, MIGRATIONS
 from local.durable.core.store import InstanceRow
 from local.durable.options import DurableOptions
@@ -107,9 +106,9 @@ class DurableEngine:
         Raises:
             Refused: an instance of that id is running.
         """
-        chosen = instance_id or new_id()
-        await self._core.start_instance(name, chosen, None if input_json is None else json.dumps(input_json))
-        return chosen
+        return await self._core.start_instance(
+            name, instance_id, None if input_json is None else json.dumps(input_json)
+        )
 
     async def wait(self, instance_id: str, seconds: float) -> InstanceRow | None:
         """The instance once it has finished; None: it has not in that time, or does not exist."""

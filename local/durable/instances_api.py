@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from local.durable.core import clock, statuses
 from local.durable.core.core import Core, Refused
 from local.durable.core.events import EVENT_RAISED, EXECUTION_TERMINATED, RESUMED, SUSPENDED, Event
-from local.durable.core.ids import new_id
 from local.durable.core.store import InstanceRow
 from local.durable.status import status_json
 from local.durable.web import ApiRequest, ApiResponse, answer
@@ -145,9 +144,9 @@ class InstancesApi:
                     "has completed, or restart it with a new instance ID."
                 },
             )
-        instance_id = new_id() if fresh else row.id
         started = self._core.store.started(row.key)
-        await self._core.start_instance(row.name, instance_id, started.data, row.version)
+        chosen = None if fresh else row.id
+        instance_id = await self._core.start_instance(row.name, chosen, started.data, row.version)
         links = self._links(request.base_url, instance_id)
         return answer(202, links, Location=links["statusQueryGetUri"], Retry_After="10")
 

@@ -13,10 +13,12 @@ from local.durable.core.events import (
     GENERIC,
     RESUMED,
     SUSPENDED,
+    Event,
     Message,
 )
 from local.durable.core.store import InstanceRow, Store
 
+UNKNOWN = 1 << 40  # rows of an instance that was read from the file
 _CONTROL = frozenset({EXECUTION_TERMINATED, SUSPENDED, RESUMED, GENERIC})
 
 
@@ -31,12 +33,14 @@ class Active:
         busy: its decider is at work in a thread.
         resting: it waits a little, so that messages gather.
         decider: kept between episodes, or None.
+        started: ExecutionStarted, while the first episode has not been.
+        pending: rows in `tasks` and `timers` at most; it lets a finished instance spare their deletion.
         gone: it is no longer this instance's state.
     """
 
-    __slots__ = ("busy", "decider", "episode", "gone", "inbox", "queued", "rest", "row")
+    __slots__ = ("busy", "decider", "episode", "gone", "inbox", "pending", "queued", "rest", "row", "started")
 
-    def __init__(self, row: InstanceRow, episode: int) -> None:
+    def __init__(self, row: InstanceRow, episode: int, started: Event | None = None, pending: int = UNKNOWN) -> None:
         self.row = row
         self.episode = episode
         self.inbox: deque[Message] = deque()
@@ -44,6 +48,8 @@ class Active:
         self.busy = False
         self.rest: asyncio.TimerHandle | None = None
         self.decider: Decider | None = None
+        self.started = started
+        self.pending = pending
         self.gone = False
 
     @property

@@ -13,6 +13,7 @@ from local.durable.core.decision import Deciders
 from local.durable.core.effects import Effects
 from local.durable.core.entities import BatchResult, Entities
 from local.durable.core.events import GENERIC, TASK_SCHEDULED, Event, Message
+from local.durable.core.ids import new_id
 from local.durable.core.kernel import Kernel
 from local.durable.core.orchestrations import Orchestrations
 from local.durable.core.retention import Retention
@@ -142,23 +143,25 @@ class Core:
     # -- orders
 
     async def start_instance(
-        self, name: str, instance_id: str, input_json: str | None, version: str | None = None
-    ) -> None:
-        """Start an orchestration; it is on disk when this returns.
+        self, name: str, instance_id: str | None, input_json: str | None, version: str | None = None
+    ) -> str:
+        """Start an orchestration; it is on disk when this returns. Its id: the one given, or a new one.
 
         Raises:
             Refused: an instance of that id is running.
         """
+        chosen = instance_id or new_id()
         with self.kernel.committer.unit():
-            known = self.store.find(instance_id)
+            known = self.store.find(instance_id) if instance_id else None
             if known is not None:
                 if known.finished is None:
                     raise Refused(
                         f"An Orchestration instance with the status {statuses.NAMES[known.status]} already exists."
                     )
                 self.store.delete(known.key)
-            self.effects.start(name, instance_id, input_json, version)
+            self.effects.start(name, chosen, input_json, version)
         await self.kernel.committer.committed()
+        return chosen
 
     async def send(self, instance_id: str, event: Event) -> bool:
         """A message to an unfinished instance; on disk when this returns. False: there is none."""

@@ -57,7 +57,7 @@ class Effects:
     ) -> None:
         self._kernel, self._hub = kernel, hub
         self._submit, self._add_timer, self._to_entity = submit, add_timer, to_entity
-        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
+        self._watchers: dict[str, list[asyncio.Future[InstanceRow]]] = {}
 
     # -- beginnings
 
@@ -74,12 +74,11 @@ class Effects:
         row = InstanceRow(0, instance_id, new_id(), name, version, statuses.PENDING, now, now)
         if parent is not None:
             row.parent_id, row.parent_execution, row.parent_task = parent
-        self._kernel.store.create(
-            row, Event(EXECUTION_STARTED, now, -1, name, input_json, row.execution, extra=version)
-        )
+        started = Event(EXECUTION_STARTED, now, -1, name, input_json, row.execution, extra=version)
+        self._kernel.store.create(row, started)
         self._kernel.counters.started += 1
         self._kernel.counters.actions += 1
-        active = self._hub.active.add(Active(row, 1))
+        active = self._hub.active.add(Active(row, 1, started, pending=0))
         self._hub.wake(active)
         return active
 
@@ -100,54 +99,52 @@ class Effects:
     # -- episodes
 
     def apply(self, active: Active, taken: list[Message], history: list[Event], decision: Decision) -> bool:
-        """Write an episode and its consequences; whether the instance still waits for something with this decider."""
+        """Write an episode and its consequences (inside a unit, as all here); whether the instance still waits for something with this decider."""
         row, store = active.row, self._kernel.store
         now = history[-1].at
-        with self._kernel.committer.unit():
-            store.consume(row.key, taken)
-            self._schedule(active, decision)
-            if decision.outcome is None:
-                self._write(active, history)
-                if row.status != statuses.RUNNING or row.custom_status != decision.custom_status:
-                    row.status, row.custom_status = statuses.RUNNING, decision.custom_status
-                    row.updated = now
-                    store.update(row)
+        active.pending -= store.consume(row.key, taken)
+        active.started = None
+        self._schedule(active, decision)
+        if decision.outcome is None:
+            self._write(active, history)
+            if row.status != statuses.RUNNING or row.custom_status != decision.custom_status:
+                row.status, row.custom_status = statuses.RUNNING, decision.custom_status
                 row.updated = now
-                return True
-            row.custom_status = decision.custom_status
-            if decision.outcome == statuses.CONTINUED_AS_NEW:
-                self._continue_as_new(active, decision.output, now)
-            else:
-                self._finish(active, history, decision.outcome, decision.output, now)
+                store.update(row)
+            row.updated = now
+            return True
+        row.custom_status = decision.custom_status
+        if decision.outcome == statuses.CONTINUED_AS_NEW:
+            self._continue_as_new(active, decision.output, now)
+        else:
+            self._finish(active, history, decision.outcome, decision.output, now)
         return False
 
     def terminate(self, active: Active, taken: list[Message], now: int) -> None:
         """End an instance from outside; what was taken with the order is lost, as in the extension."""
         order = next(message.event for message in taken if message.event.kind == EXECUTION_TERMINATED)
         history = [Event(ORCHESTRATOR_STARTED, now), order, Event(ORCHESTRATOR_COMPLETED, now)]
-        with self._kernel.committer.unit():
-            self._kernel.store.consume(active.row.key, taken)
-            self._finish(active, history, statuses.TERMINATED, order.data, now)
+        active.pending -= self._kernel.store.consume(active.row.key, taken)
+        self._finish(active, history, statuses.TERMINATED, order.data, now)
 
     def suspend(self, active: Active, taken: list[Message], now: int, *, suspended: bool) -> None:
         """Suspend or resume; no user code runs."""
         row = active.row
         history = [Event(ORCHESTRATOR_STARTED, now), taken[0].event, Event(ORCHESTRATOR_COMPLETED, now)]
         active.forget_decider()  # the pause stands in the history: the next episode replays over it
-        with self._kernel.committer.unit():
-            self._kernel.store.consume(row.key, taken)
-            self._write(active, history)
-            row.status = statuses.SUSPENDED if suspended else statuses.RUNNING
-            row.updated = now
-            self._kernel.store.update(row)
+        self._kernel.store.consume(row.key, taken)
+        self._write(active, history)
+        row.status = statuses.SUSPENDED if suspended else statuses.RUNNING
+        row.updated = now
+        self._kernel.store.update(row)
 
-    def watch(self, instance_id: str) -> asyncio.Future[None]:
-        """A future that is done once the instance has finished, on disk."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def watch(self, instance_id: str) -> asyncio.Future[InstanceRow]:
+        """The instance, once it has finished, on disk."""
+        future: asyncio.Future[InstanceRow] = asyncio.get_running_loop().create_future()
         self._watchers.setdefault(instance_id, []).append(future)
         return future
 
-    def unwatch(self, instance_id: str, future: asyncio.Future[None]) -> None:
+    def unwatch(self, instance_id: str, future: asyncio.Future[InstanceRow]) -> None:
         """Wait no more."""
         waiting = self._watchers.get(instance_id, [])
         if future in waiting:
@@ -157,7 +154,8 @@ class Effects:
 
     def _schedule(self, active: Active, decision: Decision) -> None:
         key, row = active.row.key, active.row
-        tasks, timers = [], []
+        tasks: list[Event] = []
+        timers: list[Event] = []
         for event in decision.effects:
             if event.kind == TASK_SCHEDULED:
                 tasks.append(event)
@@ -168,6 +166,7 @@ class Effects:
             elif event.kind == EVENT_SENT:
                 self._kernel.counters.actions += 1
                 self._to_entity(event.ref or "", event, row.execution)
+        active.pending += len(tasks) + len(timers)
         if tasks:
             self._kernel.counters.actions += 2 * len(tasks)
             self._kernel.store.add_tasks(key, tasks)
@@ -191,7 +190,8 @@ class Effects:
         self._write(active, history)
         row.status, row.output, row.updated, row.finished = status, output, now, now
         store.update(row)
-        store.delete_pending(row.key)
+        if active.pending:
+            store.delete_pending(row.key)
         for message in active.inbox:
             if message.source == "inbox":
                 store.consume(row.key, [message])
@@ -201,7 +201,7 @@ class Effects:
             self._tell_parent(row, row.parent_id, row.parent_task, now)
         watchers = self._watchers.pop(row.id, None)
         if watchers:
-            self._kernel.after_commit(lambda: _done(watchers))
+            self._kernel.after_commit(lambda: _done(watchers, row))
 
     def _tell_parent(self, row: InstanceRow, parent_id: str, task: int, now: int) -> None:
         if row.status == statuses.COMPLETED:
@@ -222,7 +222,7 @@ class Effects:
         store.update(row)
         started = Event(EXECUTION_STARTED, now, -1, row.name, input_json, row.execution, extra=row.version)
         store.add_history(row.key, 0, now, [started])
-        active.episode = 1
+        active.episode, active.started, active.pending = 1, started, 0
         active.forget_decider()
         self._kernel.counters.actions += 1
         self._hub.wake(active)
@@ -236,7 +236,7 @@ def _reason(row: InstanceRow) -> str:
     return text if isinstance(text, str) else (row.output or "")
 
 
-def _done(watchers: list[asyncio.Future[None]]) -> None:
+def _done(watchers: list[asyncio.Future[InstanceRow]], row: InstanceRow) -> None:
     for future in watchers:
         if not future.done():
-            future.set_result(None)
+            future.set_result(row)

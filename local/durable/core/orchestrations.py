@@ -87,35 +87,38 @@ class Orchestrations:
         """A result that has to wait is written down at once: the activity does not run again after a crash."""
         with self.kernel.committer.unit():
             row = self.kernel.store.add_inbox(active.row.id, message)
-            self.kernel.store.consume(active.row.key, [message])
+            active.pending -= self.kernel.store.consume(active.row.key, [message])
         return message._replace(source="inbox", row=row)
 
     # -- episodes
 
     def _pump(self) -> None:
         until = time.perf_counter() + SLICE_SECONDS
-        while self._queue:
-            active = self._queue.popleft()
-            active.queued = False
-            if not active.gone:
-                try:
-                    self._episode(active)
-                except sqlite3.Error as error:  # disk full, file gone: memory is ahead of the file now
-                    self._pumping = False
-                    self.kernel.lost(error)
-                    return
-            if time.perf_counter() > until:
-                break
+        try:
+            with self.kernel.committer.unit():
+                while self._queue and time.perf_counter() < until:
+                    active = self._queue.popleft()
+                    active.queued = False
+                    if not active.gone:
+                        self._episode(active)
+        except Exception as error:  # noqa: BLE001 - a full disk, or a fault of ours: memory is ahead of the file now
+            self._pumping = False
+            self._report_fault(error)
+            return
         self._pumping = bool(self._queue)
         if self._pumping:
             asyncio.get_running_loop().call_soon(self._pump)
+
+    def _report_fault(self, error: Exception) -> None:
+        if not isinstance(error, sqlite3.Error):
+            self.kernel.log(f"the durable engine failed\n{traceback.format_exc()}")
+        self.kernel.lost(error)
 
     def _episode(self, active: Active) -> None:
         taken, stale = active.take()
         now = self.kernel.now()
         if stale:
-            with self.kernel.committer.unit():
-                self.kernel.store.consume(active.row.key, stale)
+            self.kernel.store.consume(active.row.key, stale)
         if not active.ready and not taken:
             return
         first = taken[0].event.kind if taken else None
@@ -130,7 +133,7 @@ class Orchestrations:
     def _decide(self, active: Active, taken: list[Message], now: int) -> None:
         events = [Event(ORCHESTRATOR_STARTED, now)]
         if active.episode == 1:
-            events.append(self.kernel.store.started(active.row.key))
+            events.append(active.started or self.kernel.store.started(active.row.key))
         events.extend(message.event for message in taken)
         decider = active.decider
         if decider is None:
@@ -151,8 +154,13 @@ class Orchestrations:
             began = time.perf_counter()
             decision = await asyncio.to_thread(self._safely, decider, active, events)
             active.busy = False
-            if generation == self.kernel.generation and not active.gone:
-                self._apply(active, decider, taken, events, decision, time.perf_counter() - began)
+            if generation != self.kernel.generation or active.gone:
+                return
+            try:
+                with self.kernel.committer.unit():
+                    self._apply(active, decider, taken, events, decision, time.perf_counter() - began)
+            except Exception as error:  # noqa: BLE001 - as in `_pump`
+                self._report_fault(error)
 
         task = asyncio.get_running_loop().create_task(work())
         self._threads.add(task)

@@ -157,15 +157,19 @@ class Store:
         )
         return int(cursor.lastrowid or 0)
 
-    def consume(self, key: int, messages: Sequence[Message]) -> None:
-        """Delete the rows of messages that have been taken in."""
+    def consume(self, key: int, messages: Sequence[Message]) -> int:
+        """Delete the rows of messages that have been taken in; how many were activities and timers."""
+        pending = 0
         for message in messages:
-            if message.source == "task":
+            if message.source == "inbox":
+                self._db.execute("DELETE FROM inbox WHERE row = ?", (message.row,))
+            elif message.source == "task":
+                pending += 1
                 self._db.execute("DELETE FROM tasks WHERE instance = ? AND task = ?", (key, message.row))
             elif message.source == "timer":
+                pending += 1
                 self._db.execute("DELETE FROM timers WHERE instance = ? AND task = ?", (key, message.row))
-            elif message.source == "inbox":
-                self._db.execute("DELETE FROM inbox WHERE row = ?", (message.row,))
+        return pending
 
     def delete_inbox(self, target: str) -> None:
         """Forget every message to an instance."""
