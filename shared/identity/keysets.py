@@ -101,7 +101,8 @@ class KeySets:
             KeySetUnavailable: the key set cannot be had and no copy of the last day is here.
         """
         known = self._known.setdefault(issuer.issuer, _Known())
-        if self._wants_fetch(known, key_id):
+        # Whoever has the key at hand does not wait for another's refresh of it: only one call pays for a slow site.
+        if self._wants_fetch(known, key_id) and not (key_id in known.keys and known.fetching.locked()):
             async with known.fetching:
                 if self._wants_fetch(known, key_id):  # another call may have fetched while this one waited
                     await self._refresh(issuer, known)
@@ -116,7 +117,6 @@ class KeySets:
         return key_id not in known.keys or now - known.fetched_at > FRESH_SECONDS
 
     async def _refresh(self, issuer: TrustedIssuer, known: _Known) -> None:
-        known.tried_at = self._clock.monotonic()
         try:
             keys = parse_key_set(await self._fetch(issuer.jwks_uri))
         except (OSError, ValueError) as error:
@@ -125,4 +125,6 @@ class KeySets:
                 "a key set cannot be fetched", extra={"issuer": issuer.issuer, "reason": str(error)}
             )
             return
+        finally:  # after the attempt: set before, callers who came during the very first one would find nothing to wait for
+            known.tried_at = self._clock.monotonic()
         known.keys, known.fetched_at = keys, self._clock.monotonic()
