@@ -20,9 +20,10 @@ class HostProcess:
     """One host over one app and one data folder; may be started again on both after a stop or a kill."""
 
     def __init__(
-        self, app: Path, data: Path, *arguments: str, env: dict[str, str] | None = None, port: int | None = None
+        self, app: Path, data: Path, *arguments: str, env: dict[str, str] | None = None, ca: Path | None = None
     ) -> None:
-        self.port = port if port is not None else free_port()
+        self.port = free_port()
+        self.ca = str(ca) if ca is not None else None
         self.scheme = "https" if "--tls-cert" in arguments else "http"
         self.data = data
         self.part = Part.module(
@@ -44,7 +45,11 @@ class HostProcess:
     def start(self) -> HostProcess:
         """Start it (again) and wait until it answers: its port is taken before the app is loaded."""
         self.part.start()
-        assert self.call("GET", "/admin/host/ping", verify=False).status_code == 200
+        try:
+            assert self.call("GET", "/admin/host/ping").status_code == 200
+        except BaseException:
+            self.part.kill()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +67,9 @@ class HostProcess:
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """One request on a connection of its own."""
-        return requests.request(method, f"{self.url}{path}", timeout=30, allow_redirects=False, **options)
+        return requests.request(
+            method, f"{self.url}{path}", timeout=30, allow_redirects=False, verify=self.ca, **options
+        )
 
 
 def refused(app: Path, data: Path, *arguments: str, env: dict[str, str] | None = None) -> str:

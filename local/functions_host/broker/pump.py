@@ -1,8 +1,8 @@
 """From a queue to a function: receive, run, complete on return, abandon on failure.
 
-A receiver of the SDK serves one task at a time, so each worker has its own. One worker waits on the queue; a function that
-is still running after a moment makes the pump add another worker, up to `maxConcurrentCalls`; workers that find nothing
-to do for a while end.
+A receiver of the SDK serves one task at a time, so each worker has its own. One worker listens on the queue; a function
+that is still running after a moment makes the pump add another, up to `maxConcurrentCalls`; one that finds nothing to do
+for a while ends if another listens.
 
     worker 1   receive |--- run function (slow) ---| complete   receive ...
     worker 2            (moment) receive |--- run ---| complete   receive ... (quiet) end
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,8 +26,8 @@ from local.functions_host.model import Function
 from local.functions_host.outputs import Outputs
 
 _PATIENCE = 0.02  # seconds a call may run before another worker is added
-_QUIET_SECONDS = 30.0  # a worker beyond the first ends after this long without a message
-_WAIT_SECONDS = 10.0  # one receive call; shorter than what a stop may take to be noticed matters not, it is cancelled
+_QUIET_SECONDS = 30.0  # a worker beside another that listens ends after this long without a message
+_WAIT_SECONDS = 10.0  # of one receive call; a stop does not wait for it
 _REOPEN_SECONDS = 600.0  # a link that was silent this long is opened anew: a dead peer looks like an empty queue
 _BACKOFF = (1.0, 2.0, 4.0, 8.0, 15.0)
 _LEAST_RENEWAL = 1.0
@@ -52,13 +53,13 @@ class QueuePump:
         self._batch = is_batch(function)
         self._most = 1 if self._batch else options.concurrent_calls
         self._workers: set[asyncio.Task[None]] = set()
-        self._waiting = 0
+        self._listening = 0
         self._complaint = ""
         self.last_turn = time.monotonic()
 
     def start(self) -> None:
         """Begin to receive."""
-        self._add_worker(first=True)
+        self._add_worker()
 
     async def stop(self) -> None:
         """End; a call in flight is cancelled and its message comes again."""
@@ -66,44 +67,53 @@ class QueuePump:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
-    def _add_worker(self, *, first: bool) -> None:
-        task = asyncio.get_running_loop().create_task(self._work(first))
+    def _add_worker(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._work())
         self._workers.add(task)
         task.add_done_callback(self._workers.discard)
 
-    async def _work(self, first: bool) -> None:
-        """One worker: open a link, use it until it fails or was silent too long, open the next."""
+    async def _work(self) -> None:
+        """One worker: open a link, use it until it fails or was silent too long, open the next.
+
+        It ends when another worker listens: there is always one that does, or that waits to try again.
+        """
         failures = 0
         while True:
             receiver = self._broker.receiver(self.queue)
             try:
-                await self._use(receiver, first)
+                await self._use(receiver)
                 failures = 0
-                if not first:
-                    return
             except BrokerError as error:
-                if not first:
-                    return
-                self._complain(str(error))
-                await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
-                failures += 1
+                if self._listening == 0:
+                    self._complain(str(error))
+                    async with self._counted():
+                        await asyncio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+                    failures += 1
             finally:
                 await asyncio.shield(receiver.close())
+            if self._listening > 0:
+                return
 
-    async def _use(self, receiver: Receiver, first: bool) -> None:
+    async def _use(self, receiver: Receiver) -> None:
         """Receive and run until the link was silent too long. Raises BrokerError."""
         silent_since = time.monotonic()
-        while time.monotonic() - silent_since < (_REOPEN_SECONDS if first else _QUIET_SECONDS):
-            self._waiting += 1
-            try:
+        while time.monotonic() - silent_since < (_QUIET_SECONDS if self._listening > 0 else _REOPEN_SECONDS):
+            async with self._counted():
                 messages = await self._receive(receiver)
-            finally:
-                self._waiting -= 1
             self.last_turn = time.monotonic()
             self._recovered()
             if messages:
                 await self._handle(receiver, messages)
                 silent_since = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        """While a worker listens, or waits to try again."""
+        self._listening += 1
+        try:
+            yield
+        finally:
+            self._listening -= 1
 
     async def _receive(self, receiver: Receiver) -> list[Message]:
         if not self._batch:
@@ -166,8 +176,8 @@ class QueuePump:
 
     def _grow(self) -> None:
         """A call is taking its time: have someone else wait on the queue."""
-        if self._waiting == 0 and len(self._workers) < self._most:
-            self._add_worker(first=False)
+        if self._listening == 0 and len(self._workers) < self._most:
+            self._add_worker()
 
     def _tell(self, messages: list[Message], seconds: float, error: str | None) -> None:
         what = f"{self.queue} x{len(messages)}" if self._batch else f"{self.queue} {messages[0].message_id}"
