@@ -24,8 +24,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """See `Clock.now`."""
-        milliseconds = time.time_ns() // 1_000_000
-        return datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
+        return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""

@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ulid import ULID
 
 from shared.platform.ids import PREFIXES, Ids, derived, make, pattern
@@ -51,3 +53,10 @@ def test_no_prefix_stands_for_two_kinds() -> None:
     prefixes = list(PREFIXES.values())
     assert len(prefixes) == len(set(prefixes))
     assert all(re.fullmatch("[a-z]{3}", prefix) for prefix in prefixes)
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_the_second_part_is_the_ulid_that_the_library_makes(milliseconds: int, randomness: bytes) -> None:
+    from shared.platform.ids import encoded
+
+    assert encoded(milliseconds, randomness) == str(ULID.from_bytes(milliseconds.to_bytes(6, "big") + randomness))
