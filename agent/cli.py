@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
     status.set_defaults(command=_status)
     commands.add_parser("doctor", parents=[common], help="check this machine").set_defaults(command=_doctor)
+    quiet = commands.add_parser("stop-games", parents=[common], help="stop every game; the next run starts them again")
+    quiet.set_defaults(command=_stop_games)
     update = commands.add_parser("update", parents=[common], help="change to a signed release")
     update.add_argument("release", type=Path, help="the release's file; its manifest lies beside it (.manifest)")
     update.set_defaults(command=_update)
@@ -152,6 +154,31 @@ def _doctor(config: Config, _: argparse.Namespace) -> int:
     for finding in findings:
         _say(str(finding))
     return worst(findings)
+
+
+def _stop_games(config: Config, _: argparse.Namespace) -> int:
+    from agent.app import make_driver
+    from agent.games import end_games
+    from agent.lock import AlreadyRunning, hold
+    from agent.storage import Storage
+
+    async def quiet() -> int:
+        storage, driver = Storage(config.path / "agent.db"), make_driver(config)
+        try:
+            return await end_games(config, storage, driver, graceful=True)
+        finally:
+            await driver.close()
+            storage.close()
+
+    if not (config.path / "agent.db").exists():
+        return 0
+    try:
+        with hold(config.path):
+            count = asyncio.run(quiet())
+    except AlreadyRunning as error:
+        return _fail(f"{error}; stop it first")
+    _say(f"{count} game{'' if count == 1 else 's'} stopped")
+    return 0
 
 
 def _update(config: Config, options: argparse.Namespace) -> int:

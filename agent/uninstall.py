@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from agent.config import Config
-from agent.drivers.base import Handle, Plan
+from agent.games import end_games
 from agent.identity import KEY, NEW_KEY, NODE
 from agent.storage import Storage
-from shared.messaging.server_spec import Launch
 
 
 async def uninstall(config: Config, *, keep_servers: bool) -> None:
@@ -19,14 +17,7 @@ async def uninstall(config: Config, *, keep_servers: bool) -> None:
     database = config.path / "agent.db"
     if database.exists():
         storage, driver = Storage(database), make_driver(config)
-        for server in storage.servers():
-            token = json.loads(server.state).get("handle")
-            if isinstance(token, dict):
-                handle = Handle(server.id, str(token.get("token", "")), float(token.get("started_at", 0)))
-                plan = Plan(server.id, config.path / "servers" / server.id, Launch(("none",)))
-                running = await driver.adopt(plan, handle)
-                if running is not None:
-                    await running.kill()
+        await end_games(config, storage, driver, graceful=False)
         await driver.close()
         storage.close()
     doomed = [KEY, NEW_KEY, NODE, "status.json"] + (

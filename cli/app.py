@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import output
-from cli.commands import account
+from cli.commands import account, console, nodes, servers, tasks, templates, welcome
 from cli.errors import ApiError, CliError
 from cli.profile import Profile
 from cli.state import State
@@ -38,7 +38,13 @@ def _globals(
 app.command("login")(account.login)
 app.command("logout")(account.logout)
 app.command("whoami")(account.whoami)
+app.command("console")(console.console)
 app.add_typer(account.orgs, name="orgs")
+app.add_typer(nodes.nodes, name="nodes")
+app.add_typer(templates.templates, name="templates")
+app.add_typer(servers.servers, name="servers")
+app.add_typer(tasks.tasks, name="tasks")
+app.add_typer(welcome.welcome, name="welcome")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from local.common.errors import StartError, refuse
@@ -28,12 +29,22 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start every part and stay up."""
+    """Start every part, do the main job once, and stay up."""
     with DataFolder(arguments.data, "meridian") as folder:
-        house = House(ROOT, folder, _ports(arguments))
-        parts = house.parts()
-        console = Console([part.name for part in parts], folder.path / "logs")
-        return asyncio.run(Supervisor(parts, console).run())
+        return _run_house(folder, _ports(arguments), main_job=not arguments.bare, stay=True)
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Do the main job once on a fresh house with ports of its own, tell what it took, and stop."""
+    with tempfile.TemporaryDirectory(prefix="meridian-demo-") as place, DataFolder(Path(place), "meridian") as folder:
+        return _run_house(folder, _ports(arguments), main_job=True, stay=False)
+
+
+def _run_house(folder: DataFolder, ports: Ports, *, main_job: bool, stay: bool) -> int:
+    house = House(ROOT, folder, ports)
+    parts = (*house.parts(), *(house.main_job() if main_job else ()))
+    console = Console([part.name for part in parts], folder.path / "logs")
+    return asyncio.run(Supervisor(parts, console).run(stay=stay))
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -72,7 +83,7 @@ def _ports(arguments: argparse.Namespace) -> Ports:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m local", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, do in (("run", run), ("doctor", doctor), ("clean-data", clean_data)):
+    for name, do in (("run", run), ("demo", demo), ("doctor", doctor), ("clean-data", clean_data)):
         command = commands.add_parser(name, help=do.__doc__, description=do.__doc__)
         command.set_defaults(do=do)
         command.add_argument(

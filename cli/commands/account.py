@@ -14,7 +14,6 @@ from cli.sign_in import sign_in
 from cli.state import state
 
 orgs = typer.Typer(help="Organizations that you belong to.", no_args_is_help=True)
-members = typer.Typer(help="Who belongs to the organization.", no_args_is_help=True)
 
 
 def login(

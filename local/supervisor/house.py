@@ -100,8 +100,12 @@ class House:
         }
 
     def parts(self) -> tuple[Part, ...]:
-        """Everything that `make run` starts, in no order: each names what it needs."""
+        """The control plane, in no order: each part names what it needs."""
         return (self._cosmos(), self._bus(), self._blob(), self._auth(), self._containers(), self._host())
+
+    def main_job(self) -> tuple[Part, ...]:
+        """What a person would do first: sign up and enrol this machine; its agent; a first server on it."""
+        return (self._enrol(), self._agent(), self._welcome())
 
     def _cosmos(self) -> Part:
         port = self.ports.cosmos
@@ -171,14 +175,47 @@ class House:
             addresses=(("The API, its documentation", f"{self.api}/v1, {self.api}/docs"),),
         )
 
+    def _enrol(self) -> Part:
+        return Part(
+            name="enrol",
+            command=_python("cli", "welcome", "enrol", "--auth", self.auth, "--agent-folder", self.agent_folder),
+            env=self._person(),
+            needs=("host",),
+            once=True,
+        )
+
+    def _agent(self) -> Part:
+        return Part(
+            name="agent",
+            command=_python("agent", "run", "--folder", self.agent_folder),
+            needs=("enrol",),
+            # The games of a node outlive its agent, as they should; those of this house end with it.
+            farewell=_python("agent", "stop-games", "--folder", self.agent_folder),
+        )
+
+    def _welcome(self) -> Part:
+        return Part(
+            name="welcome",
+            command=_python("cli", "welcome", "server"),
+            env=self._person(),
+            needs=("agent",),
+            once=True,
+            optional=True,
+        )
+
+    def _person(self) -> dict[str, str]:
+        """The demo user's own configuration folder, so that nobody's real sign-in is touched."""
+        return {"MERIDIAN_API": self.api, "MERIDIAN_CONFIG_DIR": str(self.data / "person"), "COLUMNS": "160"}
+
+    @property
+    def agent_folder(self) -> Path:
+        """Where this machine's agent keeps its key, its journal and the servers."""
+        return self.data / "agent"
+
     def _meters(self) -> tuple[str, ...]:
         ports = self.ports
         cosmos, bus = f"http://127.0.0.1:{ports.cosmos}", f"https://127.0.0.1:{ports.bus_admin}"
         return ("--meter-source", f"cosmos={cosmos}/_local/meter", "--meter-source", f"bus={bus}/_local/meter")
-
-    def describe(self) -> str:
-        """Addresses as JSON, for programs that drive the house."""
-        return json.dumps({"api": self.api, "auth": self.auth, "ports": self.ports.by_option()})
 
 
 def _python(module: str, *arguments: object) -> tuple[str, ...]:

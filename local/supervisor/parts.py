@@ -18,6 +18,8 @@ class Part:
         addresses: rows of the start-up table: (what it is for, where it answers).
         needs: names of the parts that must be ready before this one starts.
         once: a job that ends by itself with code 0 (a bootstrap), rather than a service.
+        optional: a job that the house can do without: its failure is told, and not tried again.
+        farewell: a command to run once the part has been stopped.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Part:
     addresses: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
     once: bool = False
+    optional: bool = False
+    farewell: tuple[str, ...] = ()
 
 
 def start_order(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], ...]:

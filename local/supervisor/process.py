@@ -59,6 +59,11 @@ class PartProcess:
         """Process id while it lives."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended badly, and is not being started again."""
+        return self.state is State.DEAD
+
     async def start(self) -> None:
         """Start the part and return when it is ready (or, for a job, when it has ended well).
 
@@ -97,13 +102,33 @@ class PartProcess:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError, Refused):
                 await self._keeper
+        if self.part.farewell and self.state is not State.WAITING:
+            await self._say_farewell()
         self.state = State.STOPPED
+
+    async def _say_farewell(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self.part.farewell,
+            env={**os.environ, **self.part.env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        await self._read(process)
+        await process.wait()
 
     async def _keep(self) -> None:
         while True:
             begun = time.monotonic()
             code = await self._live(begun)
             if self._stopping or (self.part.once and code == 0):
+                return
+            if self.part.optional:
+                self.state = State.DEAD
+                self._console.notice(
+                    f"{self.part.name} did not succeed ({_cause(code)}); everything else is up", trouble=True
+                )
                 return
             if code == REFUSED:
                 self.state = State.DEAD

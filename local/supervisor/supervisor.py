@@ -24,23 +24,25 @@ class Supervisor:
         self._console = console
         self.processes = {part.name: PartProcess(part, console) for part in parts}
         self._leave = asyncio.Event()
+        self._started: set[str] = set()
 
-    async def run(self) -> int:
-        """Bring the house up, stay until told to stop; the exit code."""
+    async def run(self, *, stay: bool = True) -> int:
+        """Bring the house up; the exit code.
+
+        Args:
+            stay: stay until told to stop; else leave when every part has been started and every job is done.
+        """
         self._listen_for_signals()
-        begun = time.monotonic()
         try:
             started = await self._unless_told_to_leave(self._start())
-            if started:
-                await asyncio.sleep(SETTLE_SECONDS)
-                self._table(time.monotonic() - begun)
+            if started and stay:
                 await self._unless_told_to_leave(self._watch())
         except Refused as refusal:
             self._console.notice(str(refusal), trouble=True)
             return 2
         finally:
             await self._stop()
-        return 0
+        return 0 if stay else int(any(process.failed for process in self.processes.values()))
 
     def leave(self) -> None:
         """Begin to stop."""
@@ -52,10 +54,18 @@ class Supervisor:
             loop.add_signal_handler(number, self.leave)
 
     async def _start(self) -> None:
+        begun = time.monotonic()
+        services = {part.name for wave in self._waves for part in wave if not part.once}
         for wave in self._waves:
             async with _first_refusal() as group:
                 for part in wave:
                     group.create_task(self.processes[part.name].start())
+            # The jobs of the last waves work on a house that is up, so its addresses come before their words.
+            if services and services <= {part.name for part in wave} | self._started:
+                await asyncio.sleep(SETTLE_SECONDS)
+                self._table(time.monotonic() - begun)
+                services = set()
+            self._started |= {part.name for part in wave}
 
     async def _watch(self) -> None:
         async with _first_refusal() as group:
