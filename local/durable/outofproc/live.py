@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import timedelta
+from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -121,6 +122,9 @@ class _Executor(TaskOrchestrationExecutor):
         self.heard.clear()
 
 
+_UNCHANGING = (str, int, timedelta, Enum, type(None))
+
+
 class ContextOptions(NamedTuple):
     """What every orchestration of an engine is told alike."""
 
@@ -146,7 +150,8 @@ def new_context(
     """
     started = next(event for event in events if event.kind == EXECUTION_STARTED)
     context: Any = DurableOrchestrationContext.__new__(DurableOrchestrationContext)
-    fields = {name: copy(value) for name, value in _context_fields(options).items()}
+    fields = dict(_context_fields(options))
+    fields |= {name: copy(value) for name, value in fields.items() if not isinstance(value, _UNCHANGING)}
     value = json.loads(started.data or "null")
     fields |= {
         "_histories": heard,
