@@ -46,6 +46,9 @@ class NodeChange(In):
     overcommit_disk: float | None = Field(default=None, ge=0.1, le=10)
     reserve_memory_mib: int | None = Field(default=None, ge=0, le=2**30)
     address: str | None = Field(default=None, max_length=64)
+    public_host: str | None = Field(
+        default=None, max_length=253, pattern=r"^[A-Za-z0-9.:-]*$", description="How players reach the machine."
+    )
     port_ranges: tuple[PortRange, ...] | None = Field(default=None, min_length=1, max_length=20)
     maximum_servers: int | None = Field(default=None, ge=0, le=500)
 

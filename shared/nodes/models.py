@@ -67,8 +67,17 @@ class Node(Document):
     overcommit_disk: float = Field(default=1.0, ge=0.1, le=10)
     reserve_memory_mib: int = Field(default=0, ge=0)
     address: str = "0.0.0.0"  # noqa: S104  # what its games bind unless the owner names one
+    public_host: str = Field(default="", max_length=253)  # how players reach it, e.g. through a router
     port_ranges: tuple[PortRange, ...] = (PortRange(first=25_000, last=29_999),)
     maximum_servers: int = Field(default=100, ge=0, le=500)
+
+    @property
+    def join_host(self) -> str:
+        """What players type: what the owner says, else the address that games bind, else the machine's first own one."""
+        if self.public_host or self.address not in ("0.0.0.0", "::"):  # noqa: S104  # the two that are no one's address
+            return self.public_host or self.address
+        own = self.inventory.get("hardware", {}).get("addresses", ())
+        return next((found for found in own if ":" not in found), "localhost")
 
 
 class NodeName(Document):

@@ -31,6 +31,7 @@ class NodeView(Out):
     protocol_skew: int = Field(description="How many protocol versions its agent is behind; 1 is served, 2 is not.")
     namespace: str
     address: str
+    public_host: str
     port_ranges: tuple[PortRange, ...]
     overcommit_memory: float
     overcommit_cpu: float

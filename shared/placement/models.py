@@ -111,6 +111,7 @@ class Node:
     overcommit_cpu: float = 1.0
     overcommit_disk: float = 1.0
     address: str = "0.0.0.0"  # noqa: S104  # what its games bind
+    join_host: str = ""  # what players type
     port_ranges: tuple[tuple[int, int], ...] = ((25_000, 29_999),)
     maximum_servers: int = 1000
 

@@ -52,6 +52,7 @@ class NodesForPlacement:
             overcommit_cpu=node.overcommit_cpu,
             overcommit_disk=node.overcommit_disk,
             address=node.address,
+            join_host=node.join_host,
             port_ranges=tuple((each.first, each.last) for each in node.port_ranges),
             maximum_servers=node.maximum_servers,
         )

@@ -61,6 +61,7 @@ class Server(Document):
     template: TemplateRef
     node_id: str | None
     address: str = "0.0.0.0"  # noqa: S104  # what its game binds
+    join_host: str = ""  # what players type before the port
     ports: dict[str, int] = Field(default_factory=dict)
     resources: Resources
     group: str = ""
@@ -170,6 +171,11 @@ class Orphan(Document):
     node_id: str
     name: str
     revision: int
+
+
+def join_address(host: str, port: int) -> str:
+    """What players type; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def status_of(server: Server, observed: ServerObserved | None) -> Status:
@@ -342,7 +348,7 @@ class ServerView(Out):
             template=server.template,
             node_id=server.node_id,
             ports=server.ports,
-            join=f"{server.spec.get('host') or ''}:{game}" if game else None,
+            join=join_address(server.join_host, game) if game else None,
             resources=server.resources,
             variables={**server.variables, **hidden, **(reveal or {})},
             revision=server.revision,

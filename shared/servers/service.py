@@ -143,6 +143,7 @@ class Servers:
                 template=TemplateRef(id=found.id, key=template.key, version=found.version),
                 node_id=node.id,
                 address=node.address,
+                join_host=node.join_host,
                 ports=dict(placed.ports),
                 resources=resources,
                 group=body.group,
@@ -193,7 +194,11 @@ class Servers:
         def fill(batch: Batch, node: Node, placed: Placed) -> None:
             made.clear()
             again = server.having(
-                node_id=node.id, address=node.address, ports=dict(placed.ports), revision=server.revision + 1
+                node_id=node.id,
+                address=node.address,
+                join_host=node.join_host,
+                ports=dict(placed.ports),
+                revision=server.revision + 1,
             )
             renewed = task.having(node_id=node.id)
             again = again.having(operation=_operation(renewed))
