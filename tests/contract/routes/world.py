@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +16,14 @@ from shared.identity import access_tokens
 from shared.identity.permissions import Permission, Role
 from shared.identity.signing_keys import KeyRing
 from shared.identity.tokens import SECRET
+from tests.contract.routes.samples import body_for
 from tests.support.house import HouseForTests
+from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
+from tests.support.servers import until
+
+#: Queries that a route must have.
+QUERIES = {"compare_template": "?before=1&after=1"}
 
 MARK = f"matrix-{uuid.uuid4().hex}"  # in the names of everything that organization A has
 
@@ -32,6 +39,8 @@ class World:
     expired: str
     keys: dict[Permission, str] = field(default_factory=dict)
     things: dict[str, str] = field(default_factory=dict)
+    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)  # by handler name, where no sample can know
+    agent: AgentProcess | None = None
 
     @property
     def owner(self) -> ApiClient:
@@ -52,10 +61,30 @@ class World:
         assert not unknown, f"{route.path}: say in MAKERS how organization A comes to a thing for {unknown}"
         path = route.path
         for name in names:
-            if name not in self.things:
-                self.things[name] = MAKERS[name](self)
-            path = path.replace(f"{{{name}}}", self.things[name])
-        return path
+            path = path.replace(f"{{{name}}}", self.thing(name))
+        return path + QUERIES.get(route.name, "")
+
+    def body(self, route: Route) -> dict[str, Any] | None:
+        """A body that the route would take."""
+        return self.bodies.get(route.name) or body_for(route)
+
+    def thing(self, name: str) -> str:
+        """The id of a thing that organization A has; made when it is first asked for."""
+        if name not in self.things:
+            self.things[name] = MAKERS[name](self)
+        return self.things[name]
+
+    def close(self) -> None:
+        """End what was started for the things."""
+        if self.agent is not None:
+            self.agent.__exit__()
+
+
+def nowhere(route: Route, path: str) -> str:
+    """The path with the last placeholder's id exchanged for one that exists nowhere."""
+    made_up = re.sub(r"_[0-9A-Z]{26}", "_01ARZ3NDEKTSV4RRFFQ69G5FAV", path)
+    assert made_up != path, f"{route.path}: what id does it have?"
+    return made_up
 
 
 def malformed(route: Route) -> str:
@@ -112,8 +141,48 @@ def _api_key(world: World) -> str:
 
 
 def _grant(world: World) -> str:
-    path = f"/v1/members/{world.things.setdefault('member_id', _member(world))}/grants"
+    path = f"/v1/members/{world.thing('member_id')}/grants"
     return str(world.owner.post(path, {"permission": "audit.read"}).json()["id"])
+
+
+def _node(world: World) -> str:
+    """A real agent's node: enrolled, connected."""
+    agent = AgentProcess.enrolled(world.house, world.owner, Path(world.house.folder) / "agent", MARK[:40]).start()
+    world.agent = agent
+    until(lambda: world.owner.get(f"/v1/nodes/{agent.node_id}").json()["presence"] == "online", "the node is online")
+    return agent.node_id
+
+
+def _certificate(world: World) -> str:
+    node = world.thing("node_id")
+    return str(world.owner.get(f"/v1/nodes/{node}/certificates").json()["items"][0]["id"])
+
+
+def _enrolment(world: World) -> str:
+    return str(world.owner.post("/v1/enrolment-tokens", {"note": MARK}).json()["id"])
+
+
+def _template(world: World) -> str:
+    echo = next(t for t in world.owner.get("/v1/templates?scope=system").json()["items"] if t["key"] == "echo")
+    source = world.owner.get(f"/v1/templates/{echo['id']}/export").text
+    changed = source.replace("name: Echo", f"name: {MARK[:40]}") if "name: Echo" in source else source
+    world.bodies["replace_template"] = {"source": changed}
+    made = world.owner.post("/v1/templates", {"source": changed})
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+def _server(world: World) -> str:
+    world.thing("node_id")
+    made = world.owner.post("/v1/servers", {"name": MARK[:40], "template": "echo"})
+    assert made.status_code == 202, made.text
+    world.things["task_id"] = str(made.json()["task_id"])
+    return str(made.json()["server_id"])
+
+
+def _task(world: World) -> str:
+    world.thing("server_id")
+    return world.things["task_id"]
 
 
 #: How organization A comes to a thing for each placeholder. A new placeholder without an entry fails the matrix.
@@ -123,4 +192,10 @@ MAKERS: dict[str, Callable[[World], str]] = {
     "role_id": _role,
     "key_id": _api_key,
     "grant_id": _grant,
+    "node_id": _node,
+    "certificate_id": _certificate,
+    "enrolment_id": _enrolment,
+    "template_id": _template,
+    "server_id": _server,
+    "task_id": _task,
 }
