@@ -1,0 +1,1 @@
+"""Programs that run three-step workflows, one engine each; driven over standard input by tests.benchmarks.durable."""
