@@ -28,7 +28,7 @@ from shared.nodes.models import (
 )
 from shared.nodes.rules import presence
 from shared.platform.clock import Clock
-from shared.platform.errors import AlreadyExists, Fault
+from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import NodeId, OrgId
 from shared.store.unscoped import Directory, FleetShard
 
@@ -127,15 +127,22 @@ class Fleet:
         state.flushing, state.flushed_at = True, now
         heard, state.heard = state.heard, {}
         try:
-            await self._ensure(Pulse, Pulse(id=Pulse.id_of(number)))
-            state.pulse = await self._directory.update(
-                Pulse, Pulse.id_of(number), lambda pulse: pulse.with_heard(heard, now)
-            )
+            state.pulse = await self._write_pulse(number, state.pulse, heard, now)
             state.pulse_at = now
         except Fault:
             state.heard = {**heard, **state.heard}  # told with the next ones
         finally:
             state.flushing = False
+
+    async def _write_pulse(self, number: int, known: Pulse | None, heard: Mapping[int, int], now: int) -> Pulse:
+        """One write, over the pulse as this instance wrote it last; a read before it only when another one wrote since."""
+        if known is not None and known.etag is not None:
+            try:
+                return await self._directory.replace(known.with_heard(heard, now))
+            except (PreconditionFailed, NotFound):
+                pass
+        await self._ensure(Pulse, Pulse(id=Pulse.id_of(number)))
+        return await self._directory.update(Pulse, Pulse.id_of(number), lambda pulse: pulse.with_heard(heard, now))
 
     # ---------------------------------------------------------------- who looks
 
