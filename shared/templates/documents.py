@@ -116,7 +116,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    plain = all(char.isprintable() or char == "\n" for char in value)
+    style = '"' if not plain else "|" if "\n" in value else None  # only quoted text escapes odd line ends
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)

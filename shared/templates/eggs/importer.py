@@ -176,7 +176,9 @@ class _Import:
         found = self._egg.get("docker_images") or self._egg.get("images") or self._egg.get("image") or {}
         if isinstance(found, str):
             found = [found]
-        pairs = found.items() if isinstance(found, dict) else ((each, each) for each in found if isinstance(each, str))
+        if not isinstance(found, dict):
+            found = {each: each for each in found if isinstance(each, str)} if isinstance(found, list) else {}
+        pairs = found.items()
         return {str(label)[:100]: str(image) for label, image in list(pairs)[:30]}
 
     def _features(self, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -197,7 +199,7 @@ class _Import:
     def _rest(self, config: dict[str, Any]) -> None:
         if self._egg.get("file_denylist"):
             self._report.dropped("file_denylist", "files cannot be hidden from those who may read a server's files")
-        if self._egg.get("config", {}).get("extends") or config.get("extends"):
+        if config.get("extends"):
             self._report.dropped("config.extends", "another egg's settings are not in this file")
         logs = config.get("logs")
         if logs not in (None, "", "{}", "[]", {}, []):
