@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.composition import services
 from shared.http import Call, Out, Routes
 from shared.identity.permissions import Permission
+from shared.placement.models import Verdict
 from shared.servers.models import PlacementTry
 from shared.templates.errors import VariablesInvalid
 from shared.templates.service import TemplateNotFound
@@ -41,6 +42,18 @@ class PlacementView(Out):
     nodes: list[NodeVerdict]
 
 
+def _verdict(verdict: Verdict) -> NodeVerdict:
+    return NodeVerdict(
+        node_id=verdict.node_id,
+        name=verdict.node_name,
+        fits=not verdict.reasons,
+        reasons=[ReasonView(code=r.code, reason=r.text, figures=dict(r.figures)) for r in verdict.reasons],
+        free_memory_mib=verdict.free.memory_mib,
+        free_cpu_millicores=verdict.free.cpu_millicores,
+        free_disk_mib=verdict.free.disk_mib,
+    )
+
+
 @routes.post(
     "/v1/placements:dry-run",
     permission=Permission.PLACEMENTS_SIMULATE,
@@ -53,16 +66,5 @@ async def try_placement(call: Call, body: PlacementTry) -> PlacementView:
     return PlacementView(
         node_id=placed.node_id if placed else None,
         ports=dict(placed.ports) if placed else {},
-        nodes=[
-            NodeVerdict(
-                node_id=verdict.node_id,
-                name=verdict.node_name,
-                fits=not verdict.reasons,
-                reasons=[ReasonView(code=r.code, reason=r.text, figures=dict(r.figures)) for r in verdict.reasons],
-                free_memory_mib=verdict.free.memory_mib,
-                free_cpu_millicores=verdict.free.cpu_millicores,
-                free_disk_mib=verdict.free.disk_mib,
-            )
-            for verdict in verdicts
-        ],
+        nodes=[_verdict(verdict) for verdict in verdicts],
     )

@@ -15,7 +15,7 @@ _ALWAYS: Final = {
 }
 EXPOSED: Final = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 ALLOWED_HEADERS: Final = (
-    "Authorization, Content-Type, DPoP, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Request-Id"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Request-Id"
 )
 ALLOWED_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 

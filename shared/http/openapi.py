@@ -1,12 +1,8 @@
-"""The OpenAPI 3.1 document, made from the routes' declarations.
-
-`python -m shared.http.openapi` prints it.
-"""
+"""The OpenAPI 3.1 document, made from the routes' declarations."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,34 +10,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.http import problems
-from shared.http.errors import (
-    BodyTooDeep,
-    BodyTooLarge,
-    IdempotencyKeyInUse,
-    IdempotencyKeyRequired,
-    IdempotencyKeyReused,
-    IfMatchRequired,
-    NoOrganization,
-    UnsupportedMediaType,
-)
+from shared.http.openapi_answers import REF, Schema, is_model, problem_response, responses_of
 from shared.http.principal import Auth
-from shared.http.rates import RATE_CLASSES
 from shared.http.route import PLACEHOLDER, Route
-from shared.platform.errors import (
-    Fault,
-    Forbidden,
-    Internal,
-    Invalid,
-    NotFound,
-    PreconditionFailed,
-    RateLimited,
-    Unauthenticated,
-)
-from shared.store.errors import BadCursor, StoreUnavailable
+from shared.platform.errors import RateLimited
 
-Schema = dict[str, Any]
 Mode = str
-_REF: Final = "#/components/schemas/{model}"
 
 SECURITY_SCHEMES: Final[Schema] = {
     "access_token": {
@@ -53,7 +27,7 @@ SECURITY_SCHEMES: Final[Schema] = {
     "agent_proof": {
         "type": "apiKey",
         "in": "header",
-        "name": "DPoP",
+        "name": "Meridian-Proof",
         "description": "A node's proof that it holds the key of its certificate; made anew for each call.",
     },
     "master_key": {
@@ -69,7 +43,7 @@ _SECURITY: Final = {Auth.USER: "access_token", Auth.AGENT: "agent_proof", Auth.A
 def document(routes: Sequence[Route], *, version: str = "1") -> Schema:
     """The document as data, in an order that depends on the declarations alone."""
     ordered = sorted(routes, key=lambda route: (route.path, route.method))
-    references, definitions = models_json_schema(_models(ordered), ref_template=_REF)
+    references, definitions = models_json_schema(_models(ordered), ref_template=REF)
     schemas: Schema = definitions.get("$defs", {})
     paths: Schema = {}
     for route in ordered:
@@ -91,7 +65,7 @@ def document(routes: Sequence[Route], *, version: str = "1") -> Schema:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": {"RateLimited": _problem_response([RateLimited], headers=("Retry-After", "RateLimit"))},
+            "responses": {"RateLimited": problem_response([RateLimited], headers=("Retry-After", "RateLimit"))},
             "headers": _HEADERS,
             "securitySchemes": SECURITY_SCHEMES,
         },
@@ -131,13 +105,9 @@ def _models(routes: Sequence[Route]) -> list[tuple[type[BaseModel], Any]]:
         for model in (route.body, route.query, route.path_model):
             if model is not None:
                 wanted[(model, "validation")] = None
-        if _is_model(route.response):
+        if is_model(route.response):
             wanted[(route.response, "serialization")] = None
     return list(wanted)
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _operation(route: Route, references: Any, schemas: Schema) -> Schema:
@@ -146,7 +116,7 @@ def _operation(route: Route, references: Any, schemas: Schema) -> Schema:
         "tags": [route.tag],
         "summary": route.summary,
         "parameters": _parameters(route, references, schemas),
-        "responses": _responses(route, references),
+        "responses": responses_of(route, references),
         "security": [{_SECURITY[route.auth]: []}] if route.auth in _SECURITY else [],
         "x-rate-class": route.rate,
     }
@@ -216,101 +186,3 @@ def _expanded(reference: Schema, schemas: Schema) -> Schema:
         return reference
     found: Schema = schemas[reference["$ref"].rpartition("/")[2]]
     return found
-
-
-def _responses(route: Route, references: Any) -> Schema:
-    responses: Schema = {str(_success(route)): _answer(route, references)}
-    if (
-        route.method == "GET"
-        and not route.if_match
-        and route.response is not None
-        and route.media_type == "application/json"
-    ):
-        responses["304"] = {"description": "As If-None-Match says it is."}
-    by_status: dict[int, list[type[Fault]]] = {}
-    for fault in _faults(route):
-        by_status.setdefault(problems.status_of(fault), []).append(fault)
-    for status, faults in sorted(by_status.items()):
-        if str(status) not in responses:
-            responses[str(status)] = _problem_response(faults)
-    if RATE_CLASSES[route.rate].limits():
-        responses["429"] = {"$ref": "#/components/responses/RateLimited"}
-    if route.auth is Auth.ADMIN:
-        responses["401"] = {"description": "No key, or not the master key. The platform says so, without a body."}
-    return dict(sorted(responses.items()))
-
-
-def _success(route: Route) -> int:
-    return (
-        204
-        if route.response is None and route.media_type == "application/json" and route.status == 200
-        else route.status
-    )
-
-
-def _answer(route: Route, references: Any) -> Schema:
-    answer: Schema = {"description": _STATUS_TEXT.get(_success(route), "Done."), "headers": {}}
-    names = ["X-Request-Id"]
-    names += ["ETag"] if route.response is not None and (route.if_match or route.resource) else []
-    names += ["Location"] if route.status in (201, 202) else []
-    answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-    if _is_model(route.response):
-        answer["content"] = {route.media_type: {"schema": references[(route.response, "serialization")]}}
-    elif route.media_type != "application/json":
-        answer["content"] = {route.media_type: {"schema": {"type": "string"}}}
-    elif route.response is not None:
-        answer["content"] = {route.media_type: {"schema": {"type": "object"}}}
-    return answer
-
-
-_STATUS_TEXT: Final = {
-    200: "Done.",
-    201: "Created.",
-    202: "Begun; the task says how it goes.",
-    204: "Done, nothing to say.",
-}
-
-
-def _faults(route: Route) -> list[type[Fault]]:
-    """Every refusal that the declaration implies, and the route's own."""
-    found: list[type[Fault]] = [Invalid, Internal, StoreUnavailable]
-    if route.query is not None and "cursor" in route.query.model_fields:
-        found.append(BadCursor)
-    if route.body is not None:
-        found += [BodyTooLarge, BodyTooDeep, UnsupportedMediaType]
-    else:
-        found.append(BodyTooLarge)
-    if route.auth in (Auth.USER, Auth.AGENT):
-        found += [Unauthenticated, Forbidden]
-    if route.organization:
-        found.append(NoOrganization)
-    if route.path_model is not None:
-        found.append(NotFound)
-    if route.if_match:
-        found += [IfMatchRequired, PreconditionFailed]
-    if route.idempotent:
-        found += [IdempotencyKeyRequired, IdempotencyKeyReused, IdempotencyKeyInUse]
-    return found + [fault for fault in route.problems if fault not in found]
-
-
-def _problem_response(faults: Sequence[type[Fault]], *, headers: Sequence[str] = ()) -> Schema:
-    codes = "; ".join(f"`{fault.code}`: {fault.title}" for fault in faults)
-    response: Schema = {
-        "description": codes + ".",
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
-    }
-    if headers:
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
-    return response
-
-
-def main() -> int:
-    """Print the document of the whole API."""
-    from importlib import import_module
-
-    sys.stdout.buffer.write(document_bytes(import_module("functions").declared()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

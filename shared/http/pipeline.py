@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shared.http.ports import Backing
 
 _VARY: Final = {"Vary": "Origin"}
-_CHALLENGES: Final = {Auth.USER: "Bearer", Auth.AGENT: "DPoP", Auth.ADMIN: None, Auth.ANONYMOUS: None}
+_CHALLENGES: Final = {Auth.USER: "Bearer", Auth.AGENT: "Meridian-Proof", Auth.ADMIN: None, Auth.ANONYMOUS: None}
 _log = telemetry.log("http")
 
 

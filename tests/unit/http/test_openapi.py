@@ -1,0 +1,137 @@
+"""The API's document: made from the declarations, valid, and the same as the one that is checked in."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from functions import MODULES, declared
+from shared.http.openapi import document, document_bytes
+from shared.http.principal import Auth
+from tests.support.doors import Backing
+from tests.unit.http.sample import make
+
+CHECKED_IN = Path(__file__).parents[3] / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def sample() -> dict[str, Any]:
+    return document(make(Backing())[0].declared)
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    return document(declared())
+
+
+def test_the_checked_in_document_is_the_present_one() -> None:
+    now = document_bytes(declared())
+    assert CHECKED_IN.read_bytes() == now, "run: python -m functions > docs/openapi.json"
+
+
+def test_the_document_is_valid_openapi_3_1(whole: dict[str, Any], sample: dict[str, Any]) -> None:
+    for each in (whole, sample):
+        OpenAPIV31SpecValidator(each).validate()
+
+
+def test_every_declared_route_is_in_it_once(whole: dict[str, Any]) -> None:
+    listed = {
+        (method.upper(), path): item[method]["operationId"] for path, item in whole["paths"].items() for method in item
+    }
+    assert listed == {(route.method, route.path): route.name for route in declared()}
+    names = list(listed.values())
+    assert len(names) == len(set(names))
+
+
+def test_every_reference_leads_somewhere_and_nothing_lies_unused(whole: dict[str, Any]) -> None:
+    text = json.dumps(whole)
+    wanted = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+    assert wanted == set(whole["components"]["schemas"])
+
+
+def test_what_a_declaration_says_is_in_the_document(sample: dict[str, Any]) -> None:
+    create = sample["paths"]["/v1/things"]["post"]
+    assert create["x-permission"] == "things:write"
+    assert create["summary"] == "Create a thing"
+    assert create["description"] == "It is placed at once."
+    assert create["security"] == [{"access_token": []}]
+    assert [p["name"] for p in create["parameters"]] == ["Idempotency-Key"]
+    assert set(create["responses"]) == {"201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"}
+    assert "`test_no_room_left`" in create["responses"]["403"]["description"]
+    assert set(create["responses"]["201"]["headers"]) == {"X-Request-Id", "Location"}
+
+
+def test_changes_name_if_match_and_its_refusals(sample: dict[str, Any]) -> None:
+    edit = sample["paths"]["/v1/things/{server_id}"]["patch"]
+    assert [(p["name"], p["in"], p["required"]) for p in edit["parameters"]] == [
+        ("server_id", "path", True),
+        ("If-Match", "header", True),
+    ]
+    assert edit["parameters"][0]["schema"]["pattern"].startswith("^srv_")
+    assert {"404", "412", "428"} <= set(edit["responses"])
+
+
+def test_query_parameters_are_written_out(sample: dict[str, Any]) -> None:
+    parameters = {p["name"]: p for p in sample["paths"]["/v1/things"]["get"]["parameters"]}
+    assert set(parameters) == {"limit", "cursor", "state", "tags"}
+    assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}
+    assert parameters["state"]["schema"] == {"type": "string"}
+    assert (parameters["tags"]["style"], parameters["tags"]["explode"]) == ("form", False)
+    assert "ThingList" not in sample["components"]["schemas"]
+
+
+def test_unknown_fields_are_refused_in_the_document_too(sample: dict[str, Any]) -> None:
+    assert sample["components"]["schemas"]["ThingCreate"]["additionalProperties"] is False
+
+
+def test_a_form_and_plain_text_are_named_as_such(sample: dict[str, Any]) -> None:
+    assert list(sample["paths"]["/v1/token"]["post"]["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+    assert list(sample["paths"]["/v1/notes.txt"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+
+
+def test_no_handler_is_longer_than_fifteen_lines_and_every_module_is_listed() -> None:
+    long = {}
+    for route in declared():
+        tree = ast.parse(textwrap.dedent(inspect.getsource(route.handler))).body[0]
+        assert isinstance(tree, ast.AsyncFunctionDef)
+        first, last = tree.body[1] if len(tree.body) > 1 else tree.body[0], tree.body[-1]
+        lines = (last.end_lineno or 0) - first.lineno + 1
+        if lines > 15:
+            long[route.name] = lines
+    assert long == {}
+    folder = Path(__file__).parents[3] / "functions"
+    present = {f"functions.{path.stem}" for path in folder.glob("*.py") if not path.stem.startswith("__")}
+    with_routes = {name for name in present if "Routes(" in (folder / f"{name.partition('.')[2]}.py").read_text()}
+    assert with_routes == set(MODULES)
+
+
+def test_who_may_call_without_any_proof_is_a_short_list() -> None:
+    """Joining this list is a decision."""
+    unproved = {f"{route.method} {route.path}" for route in declared() if route.auth is Auth.ANONYMOUS}
+    assert unproved == OPEN_ROUTES
+
+
+OPEN_ROUTES = {
+    "GET /healthz",
+    "GET /readyz",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/style.css",
+    "GET /docs/script.js",
+    "GET /docs/problems",
+    "GET /.well-known/jwks.json",
+    "GET /.well-known/oauth-authorization-server",
+    "POST /v1/auth/token",  # the proof is in the form
+    "POST /v1/auth/revoke",
+    "POST /v1/auth/backchannel-logout",
+    "GET /v1/pki/revocations.crl",
+    "POST /v1/agent/enroll",  # the proof is the enrolment token in the body
+}
