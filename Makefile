@@ -15,12 +15,14 @@ setup: $(READY) $(NODE_READY)  ## install what is needed, and nothing else
 
 $(READY): requirements.txt requirements-local.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Meridian needs Python 3.11 or 3.12 on the PATH (or PYTHON=/path/to/python3.11)"; exit 1; }
+	@echo "Installing Python packages into $(VENV), once (about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "could not make a virtualenv: install the package python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 $(NODE_READY): package.json package-lock.json
 	@command -v npm >/dev/null || { echo "Meridian needs Node.js 20 or newer with npm (sign-in and blob storage run on it)"; exit 1; }
+	@echo "Installing Node packages into node_modules, once (one to two minutes; one of them is compiled)"
 	@npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
