@@ -4,40 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
-from tests.support.people import ApiClient, Person
-from tests.support.servers import Servers, until
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
-    folder = tmp_path_factory.mktemp("house")
-    settings = {"MERIDIAN_RATE_LIMITS": "false"}
-    with HouseForTests(folder, "cosmos", "bus", "auth", "host", settings=settings) as house:
-        yield house
-
-
-@pytest.fixture(scope="module")
-def api(house: HouseForTests) -> ApiClient:
-    return Person.sign_up(house, "ann").found_organization("Ann's servers")
-
-
-@pytest.fixture(scope="module")
-def agent(house: HouseForTests, api: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
-    with AgentProcess.enrolled(house, api, tmp_path_factory.mktemp("agent"), name="attic") as agent:
-        path = f"/v1/nodes/{agent.node_id}"
-        until(lambda: api.get(path).json()["presence"] == "online", "the node is online")
-        yield agent
-
-
-@pytest.fixture(scope="module")
-def servers(api: ApiClient, agent: AgentProcess) -> Servers:
-    return Servers(api)
+from tests.support.people import ApiClient
+from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
+from tests.support.servers import Servers
 
 
 def test_a_server_is_created_runs_talks_stops_starts_and_is_deleted(

@@ -90,3 +90,8 @@ class Servers:
 
         found: list[str] = until(seen, f"a line with {holding!r}", seconds)
         return found
+
+    def task_of(self, server_id: str) -> dict[str, Any]:
+        """The newest task of a server."""
+        found: dict[str, Any] = self.api.get(f"/v1/servers/{server_id}/tasks").json()["items"][0]
+        return found

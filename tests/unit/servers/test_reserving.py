@@ -1,0 +1,85 @@
+"""Who gets the room when many ask at once: over a real endpoint, by two instances that know nothing of each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from shared.audit.models import Actor
+from shared.composition import Services
+from shared.placement.models import Amount, Node, Strategy
+from shared.platform.errors import Fault
+from shared.platform.ids import OrgId
+from shared.servers.errors import NameTaken, NoRoom
+from shared.servers.models import NodeLedger, Server, ServerCreate
+from shared.servers.service import Asked, Servers
+from shared.tasks.models import Task
+
+ORG = OrgId("org_test")
+ANN = Actor(kind="user", id="usr_ann")
+NODES = [
+    Node(f"nod_{number}", f"node-{number}", Amount(6 * 64 + 10, 10_000, 100_000), port_ranges=((30_000, 30_040),))
+    for number in range(10)
+]  # each has room for six servers of 64 MiB
+
+
+class TenNodes:
+    """Ten nodes that are always there."""
+
+    async def placeable(self, org: OrgId) -> list[Node]:
+        return NODES
+
+
+def servers_of(services: Services) -> Servers:
+    parts = (services.store, services.clock, services.ids, services.audit, services.templates)
+    return Servers(*parts, TenNodes(), services.sealer)
+
+
+async def ask(servers: Servers, services: Services, name: str, strategy: Strategy = Strategy.PACKED) -> Asked | Fault:
+    body = ServerCreate(name=name, template="echo", strategy=strategy)
+    ids = (services.ids.new("srv"), services.ids.new("tsk"))
+    try:
+        return await servers.create(ORG, body, server_id=ids[0], task_id=ids[1], actor=ANN)
+    except Fault as fault:
+        return fault
+
+
+async def everything(services: Services, model: type) -> list:  # type: ignore[type-arg]
+    found, cursor = [], None
+    while True:
+        page = await services.store.page(ORG, model, limit=100, cursor=cursor)
+        found += page.items
+        if (cursor := page.cursor) is None:
+            return found
+
+
+async def test_a_hundred_at_once_onto_room_for_sixty(services: Services, others: Services) -> None:
+    one, two = servers_of(services), servers_of(others)
+    results = await asyncio.gather(
+        *(ask((one, two)[number % 2], (services, others)[number % 2], f"s-{number}") for number in range(100))
+    )
+    placed = [result for result in results if isinstance(result, Asked)]
+    refused = [result for result in results if isinstance(result, NoRoom)]
+    assert (len(placed), len(refused)) == (60, 40), Counter(type(result).__name__ for result in results)
+    for fault in refused:
+        assert len({error.field for error in fault.errors}) == 10
+        assert all("short of memory by" in error.message for error in fault.errors)
+
+    ledgers: list[NodeLedger] = await everything(services, NodeLedger)
+    held = {server_id: ledger.node_id for ledger in ledgers for server_id in ledger.spec}
+    kept: list[Server] = await everything(services, Server)
+    assert held == {server.id: server.node_id for server in kept}, "what is held is what is there"
+    assert {task.target for task in await everything(services, Task)} == set(held)
+    ports = [(ledger.node_id, key) for ledger in ledgers for hold in ledger.spec.values() for key in hold.p]
+    assert len(ports) == len(set(ports)) == 60
+    for ledger in ledgers:
+        assert sum(hold.m for hold in ledger.spec.values()) <= 6 * 64 + 10
+
+
+async def test_one_name_is_given_once(services: Services, others: Services) -> None:
+    results = await asyncio.gather(
+        *(ask(servers_of(each), each, "twin", Strategy.SPREAD) for each in (services, others) * 4)
+    )
+    assert Counter(type(result) for result in results) == {Asked: 1, NameTaken: 7}
+    ledgers: list[NodeLedger] = await everything(services, NodeLedger)
+    assert sum(len(ledger.spec) for ledger in ledgers) == 1
