@@ -17,7 +17,6 @@ from agent.jail import PathEscapes, inside
 from agent.servers import tools
 from agent.servers.archives import extract
 from agent.servers.errors import StepFailed
-from agent.servers.fetch import download, manifest
 from shared.messaging.server_install import (
     Download,
     Extract,
@@ -86,6 +85,8 @@ def describe(step: Step) -> str:
 
 
 async def _download(step: Download, work: Work) -> None:
+    from agent.servers.fetch import download
+
     target = inside(work.folder, step.path)
     target.parent.mkdir(parents=True, exist_ok=True)
     await download(step.url, target, step.digest, limit=step.max_mib << 20, on_percent=work.percent)
@@ -94,6 +95,8 @@ async def _download(step: Download, work: Work) -> None:
 
 
 async def _release(step: Release, work: Work) -> None:
+    from agent.servers.fetch import download
+
     url, digest = await (_mojang(step) if step.source == "mojang" else _papermc(step))
     work.say(f"{step.project} {step.version}: {url}")
     target = inside(work.folder, step.path)
@@ -102,6 +105,8 @@ async def _release(step: Release, work: Work) -> None:
 
 
 async def _mojang(step: Release) -> tuple[str, str]:
+    from agent.servers.fetch import manifest
+
     listing = await manifest(MOJANG)
     wanted = listing["latest"]["release" if step.version == "latest" else "snapshot"]
     if step.version not in ("latest", "snapshot"):
@@ -116,6 +121,8 @@ async def _mojang(step: Release) -> tuple[str, str]:
 
 
 async def _papermc(step: Release) -> tuple[str, str]:
+    from agent.servers.fetch import manifest
+
     base = f"{PAPERMC}/{step.project}"
     version = step.version
     if version == "latest":
