@@ -28,6 +28,7 @@ from agent.metrics import MachineUse
 from agent.node_part import NodePart
 from agent.outbox import Outbox
 from agent.storage import Storage
+from agent.update import passed, trial_deadline
 from shared.messaging.agent_api import BeatAnswer, Certificate, RenewRequest, ServerState, SessionAnswer
 from shared.messaging.commands import CommandType
 
@@ -63,6 +64,7 @@ class Agent:
         )
         self.context.changed = self.heart.changed
         self._renew = asyncio.Event()
+        self._reached = False
         self._ending = asyncio.Event()
         self.end_reason = ""
 
@@ -102,7 +104,7 @@ class Agent:
         self.inbox.resume()
         if self.storage.report_count:
             self.outbox.filled.set()
-        loops = (self.link.run(), self.heart.run(), self._keep_certificate(), self._housekeeping())
+        loops = (self.link.run(), self.heart.run(), self._keep_certificate(), self._housekeeping(), self._stand_trial())
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(loop) for loop in loops]
         ending = asyncio.create_task(self._ending.wait())
         try:
@@ -141,6 +143,10 @@ class Agent:
         return session
 
     def _on_answer(self, answer: BeatAnswer) -> None:
+        if not self._reached:
+            self._reached = True
+            if passed(self.config):
+                self.outbox.event("updated", f"release {__version__} has reached the control plane and stays")
         if answer.refresh_session:
             self.link.refresh()
         if answer.renew_certificate:
@@ -175,6 +181,16 @@ class Agent:
         log.info("certificate renewed, valid until %s", certificate.not_after)
 
     # ---------------------------------------------------------------- housekeeping
+
+    async def _stand_trial(self) -> None:
+        """A release on trial that does not reach the control plane in time ends, and the launcher goes back."""
+        deadline = trial_deadline(self.config)
+        if deadline is not None:
+            await asyncio.sleep(max(0.0, deadline - time.time()))
+            if not self._reached:
+                log.error("this release did not reach the control plane in time")
+                self.stop("trial failed")
+        await asyncio.Event().wait()
 
     async def _housekeeping(self) -> None:
         """The status file for `meridian-agent status`, and forgetting what is old."""

@@ -1,4 +1,4 @@
-"""`meridian-agent enroll | run | status | doctor | update | uninstall`."""
+"""`meridian-agent enroll | run | status | doctor | install | update | unit | uninstall`."""
 
 from __future__ import annotations
 
@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     update = commands.add_parser("update", parents=[common], help="change to a signed release")
     update.add_argument("release", type=Path, help="the release's file; its manifest lies beside it (.manifest)")
     update.set_defaults(command=_update)
+    install = commands.add_parser("install", parents=[common], help="put a release in place, with its launcher")
+    install.add_argument("release", type=Path, help="the agent as one file")
+    install.set_defaults(command=_install)
     unit = commands.add_parser("unit", parents=[common], help="print the systemd unit")
     unit.set_defaults(command=_unit)
     uninstall = commands.add_parser("uninstall", parents=[common], help="stop games, remove keys, journal and servers")
@@ -194,12 +197,18 @@ def _update(config: Config, options: argparse.Namespace) -> int:
 def _unit(config: Config, _: argparse.Namespace) -> int:
     from agent.systemd import unit
 
-    _say(
-        unit(
-            f"{sys.executable} -m agent" if not sys.argv[0].endswith(".pyz") else str(Path(sys.argv[0]).resolve()),
-            config.path,
-        )
-    )
+    launcher = config.path / "launcher.sh"
+    _say(unit(str(launcher) if launcher.exists() else f"{sys.executable} -m agent", config.path))
+    return 0
+
+
+def _install(config: Config, options: argparse.Namespace) -> int:
+    from agent.update import UpdateError, first_release
+
+    try:
+        _say(first_release(config, options.release))
+    except UpdateError as error:
+        return _fail(error)
     return 0
 
 

@@ -34,6 +34,7 @@ class Config:
     max_reports: int = 20_000
     max_report_mib: int = 50
     journal_days: int = 7
+    release_key_file: str = ""
     broker: Literal["auto", "amqp", "websocket"] = "auto"
 
     @property
@@ -101,7 +102,7 @@ def _check(name: str, value: Any, problems: list[str]) -> Any:
         problems.append(f"{name}: {value!r} is not one of {', '.join(choices)}")
     elif name == "api_url" and value:
         return _check_url(value, problems)
-    elif name in ("folder", "ca_file") and value and not Path(value).is_absolute():
+    elif name in ("folder", "ca_file", "release_key_file") and value and not Path(value).is_absolute():
         return str(Path(value).absolute())
     return value
 

@@ -1,0 +1,154 @@
+"""Releases: which are taken, and how the launcher goes back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent import __version__
+from agent.config import Config
+from agent.update import UpdateError, check_release, first_release, passed, sign_release, trial_deadline, update
+from tests.support.processes import ROOT
+
+KEY, OTHER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+
+def release(folder: Path, version: str, script: str = "print('hello')", key: ec.EllipticCurvePrivateKey = KEY) -> Path:
+    file = folder / f"{version}.pyz"
+    file.write_text(script)
+    file.with_name(f"{version}.pyz.manifest").write_text(sign_release(file, version, key))
+    return file
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    public = KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "release.pub").write_bytes(public)
+    return Config(folder=str(tmp_path / "agent"), release_key_file=str(tmp_path / "release.pub"))
+
+
+@pytest.mark.parametrize(
+    ("version", "current", "taken"),
+    [("1.10.0", "1.9.9", True), ("1.9.9", "1.10.0", False), ("1.0.0", "1.0.0", False), ("2.0", "1.99.99", True)],
+)
+def test_only_newer_ones_are_taken(tmp_path: Path, version: str, current: str, taken: bool) -> None:
+    file = release(tmp_path, version)
+    manifest = file.with_name(f"{version}.pyz.manifest").read_text()
+    if taken:
+        assert check_release(file, manifest, KEY.public_key(), current).version == version
+    else:
+        with pytest.raises(UpdateError, match="not newer"):
+            check_release(file, manifest, KEY.public_key(), current)
+
+
+@pytest.mark.parametrize("change", ["another key", "another file", "longer", "no manifest", "a path as version"])
+def test_what_does_not_hold_changes_nothing(tmp_path: Path, config: Config, change: str) -> None:
+    file = release(tmp_path, "9.9.9", key=OTHER if change == "another key" else KEY)
+    if change == "another file":
+        file.write_text("print('HELLO')")
+    if change == "longer":
+        file.write_text("print('hello') # more")
+    if change == "no manifest":
+        file.with_name("9.9.9.pyz.manifest").unlink()
+    if change == "a path as version":
+        file.with_name("9.9.9.pyz.manifest").write_text(sign_release(file, "../9", KEY))
+    with pytest.raises(UpdateError):
+        update(config, file)
+    assert not (config.path / "releases" / "current").exists()
+
+
+def test_a_release_on_trial_passes_once(tmp_path: Path, config: Config) -> None:
+    first_release(config, release(tmp_path, __version__))
+    assert trial_deadline(config) is None
+    update(config, release(tmp_path, "9.0.0"), now=1000.0)
+    assert trial_deadline(config) == 1120
+    with pytest.raises(UpdateError, match="on trial"):
+        update(config, release(tmp_path, "9.1.0"))
+    assert passed(config)
+    assert not passed(config)
+    assert str((config.path / "releases" / "current").readlink()) == "agent-9.0.0.pyz"
+
+
+def launch(config: Config) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MERIDIAN_AGENT_PYTHON": sys.executable}
+    return subprocess.run(
+        [str(config.path / "launcher.sh"), "x"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_launcher_goes_back_after_three_starts(tmp_path: Path, config: Config) -> None:
+    first_release(config, release(tmp_path, __version__, "import sys; print('old', sys.argv[1])"))
+    assert launch(config).stdout == "old x\n"
+    update(config, release(tmp_path, "9.0.0", "import nothing_of_that_name"))
+    assert [launch(config).returncode for _ in range(3)] == [1, 1, 1]
+    back = launch(config)
+    assert (back.returncode, back.stdout) == (0, "old x\n")
+    assert "did not hold" in back.stderr
+    assert trial_deadline(config) is None
+
+
+def test_the_launcher_goes_back_when_the_time_is_over(tmp_path: Path, config: Config) -> None:
+    first_release(config, release(tmp_path, __version__, "print('old')"))
+    update(config, release(tmp_path, "9.0.0", "print('new')"))
+    assert launch(config).stdout == "new\n"
+    trial = config.path / "releases" / "trial"
+    before, _, starts = trial.read_text().split()
+    trial.write_text(f"{before} {int(time.time()) - 1} {starts}\n")
+    assert launch(config).stdout == "old\n"
+
+
+def test_the_launcher_hands_a_signal_on_and_gives_the_exit_code_back(tmp_path: Path, config: Config) -> None:
+    script = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nprint('up', flush=True)\ntime.sleep(60)"
+    first_release(config, release(tmp_path, __version__, script))
+    environment = {**os.environ, "MERIDIAN_AGENT_PYTHON": sys.executable}
+    process = subprocess.Popen(
+        [str(config.path / "launcher.sh"), "--loop", "x"], env=environment, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.terminate()
+    assert process.wait(30) == 7
+    process.stdout.close()
+
+
+def test_one_file_runs_alone(tmp_path: Path) -> None:
+    from agent.build import build
+
+    file = tmp_path / "agent.pyz"
+    assert build(file, version="7.7.7") == build(tmp_path / "again.pyz", version="7.7.7")
+    environment = {"PATH": os.environ["PATH"], "MERIDIAN_AGENT_CACHE": str(tmp_path / "cache")}
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-I", str(file), "--version"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout == "meridian-agent 7.7.7\n"
+
+
+def test_the_pyproject_names_every_package_of_the_agent() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "agent/pyproject.toml").read_text())
+    named = set(project["tool"]["setuptools"]["packages"])
+    found = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for path in (*(ROOT / "agent").rglob("__init__.py"), *(ROOT / "shared/messaging").rglob("__init__.py"))
+    }
+    assert named == found | {"shared"}
