@@ -17,6 +17,7 @@ from local.supervisor.house import House, Ports
 from local.supervisor.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(".meridian")
 
 
 def main() -> int:
@@ -86,9 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, do in (("run", run), ("demo", demo), ("doctor", doctor), ("clean-data", clean_data)):
         command = commands.add_parser(name, help=do.__doc__, description=do.__doc__)
         command.set_defaults(do=do)
-        command.add_argument(
-            "--data", type=Path, default=Path(".meridian"), help="folder of all data (default %(default)s)"
-        )
+        if name != "demo":
+            command.add_argument("--data", type=Path, default=DATA, help="folder of all data (default %(default)s)")
+        if name == "run":
+            command.add_argument(
+                "--bare", action="store_true", help="no demo user, no node, no server: the parts alone"
+            )
         if name == "clean-data":
             continue
         command.add_argument(
