@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from datetime import datetime
-from typing import Any
-
-import azure.durable_functions as df
+from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
 from shared.messaging.codec import from_wire
 from shared.messaging.reports import Outcome, Status
+from shared.platform.flows import Flows, Retry
 from shared.platform.ids import OrgId
 
-blueprint = df.Blueprint()
-RETRY = df.RetryOptions(1_000, 5)
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+
+blueprint = Flows()
+RETRY = Retry(1_000, 5)
 
 
 def event_payload(value: Any) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def event_payload(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+@blueprint.orchestration_trigger(context_name="context")
 def node_command(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
     """Input: org_id, node_id, id."""
     job: dict[str, Any] = context.get_input() or {}
@@ -45,13 +47,13 @@ def node_command(context: df.DurableOrchestrationContext) -> Generator[Any, Any,
     return str(outcome.get("status"))
 
 
-@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+@blueprint.activity_trigger(input_name="job")
 async def send_node_command_message(job: dict) -> dict:  # type: ignore[type-arg]  # the worker takes plain classes only
     """Sign the command and put it into the node's queue."""
     return await services().node_commands.send(OrgId(job["org_id"]), job["node_id"], job["id"])
 
 
-@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+@blueprint.activity_trigger(input_name="job")
 async def end_node_command(job: dict) -> str:  # type: ignore[type-arg]
     """Write the outcome down."""
     outcome = from_wire(Outcome, job["outcome"])

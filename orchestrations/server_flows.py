@@ -13,20 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import datetime, timedelta
-from typing import Any
-
-import azure.durable_functions as df
+from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
+from shared.platform.flows import Flows, Retry
 from shared.platform.ids import OrgId
 from shared.servers.dispatch import event_of
 from shared.tasks.models import TaskKind
 from shared.tasks.rules import outcome_of, pause_after, tries_again
 
-blueprint = df.Blueprint()
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+
+blueprint = Flows()
 
 SILENCE = timedelta(minutes=1)  # after which a command is sent once more
-RETRY = df.RetryOptions(2_000, 5)
+RETRY = Retry(2_000, 5)
 
 Flow = Generator[Any, Any, str]
 
@@ -89,38 +91,38 @@ def _await_report(
     return (None, outcome_of(report.result)) if report.is_completed else ("cancel", {})
 
 
-@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+@blueprint.orchestration_trigger(context_name="context")
 def provision_server(context: df.DurableOrchestrationContext) -> Flow:
     """Reserve was done with the request; prepare, install, configure, start and ready are the node's, in one command."""
     return (yield from follow(context, _input(context)))
 
 
-@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+@blueprint.orchestration_trigger(context_name="context")
 def operate_server(context: df.DurableOrchestrationContext) -> Flow:
     """Start, stop, restart, kill, reinstall, suspend, resume: what is desired has changed, the node follows."""
     return (yield from follow(context, _input(context)))
 
 
-@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+@blueprint.orchestration_trigger(context_name="context")
 def remove_server(context: df.DurableOrchestrationContext) -> Flow:
     """Deletion: the node cleans; when it stays away, the server becomes an orphan that the node owes us."""
     return (yield from follow(context, _input(context)))
 
 
-@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+@blueprint.activity_trigger(input_name="job")
 async def send_server_command(job: dict) -> bool:  # type: ignore[type-arg]  # the worker takes plain classes
     """Send an attempt's command; False when the task is over."""
     return await services().operations.send(OrgId(job["org_id"]), job["task_id"], int(job["attempt"]))
 
 
-@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+@blueprint.activity_trigger(input_name="job")
 async def cancel_server_task(job: dict) -> bool:  # type: ignore[type-arg]
     """End a cancelled task."""
     await services().operations.cancel(OrgId(job["org_id"]), job["task_id"])
     return True
 
 
-@blueprint.activity_trigger(input_name="job")  # type: ignore[untyped-decorator]
+@blueprint.activity_trigger(input_name="job")
 async def expire_server_task(job: dict) -> bool:  # type: ignore[type-arg]
     """End a task whose time is over."""
     await services().operations.expire(OrgId(job["org_id"]), job["task_id"])
