@@ -13,7 +13,7 @@ from local.cosmos.charges import Operation
 from local.cosmos.engine import Engine
 from local.cosmos.errors import CosmosError, Substatus, not_found
 from local.cosmos.headers import check_headers
-from local.cosmos.http import Request, Response
+from local.cosmos.http import Headers, Request, Response
 from local.cosmos.local_api import serve_local
 from local.cosmos.model import Container
 from local.cosmos.shape import MAX_ITEM_BYTES
@@ -53,7 +53,7 @@ async def _post_containers(engine: Engine, request: Request) -> Response:
 
 
 # Path shapes: fixed words, with `*` for a name. Method -> handler.
-ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
+SHAPES: dict[tuple[str, ...], dict[str, Handler]] = {
     (): {"GET": resources.read_account},
     ("dbs",): {"GET": resources.list_databases, "POST": _post_databases},
     ("dbs", "*"): {"GET": resources.read_database, "DELETE": resources.delete_database},
@@ -66,7 +66,7 @@ ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
     ("dbs", "*", "colls", "*", "pkranges"): {"GET": resources.list_ranges},
     ("offers",): {"GET": offers.list_offers, "POST": offers.query_offers},
     ("offers", "*"): {"GET": offers.read_offer, "PUT": offers.replace_offer},
-    ("dbs", "*", "colls", "*", "operations", "partitionkeydelete"): {"POST": feeds.delete_partition},
+    ("dbs", "*", "colls", "*", "operations", "*"): {"POST": feeds.delete_partition},
     ("dbs", "*", "colls", "*", "docs"): {"GET": _get_items, "POST": _post_items},
     ("dbs", "*", "colls", "*", "docs", "*"): {
         "GET": items.read_item,
@@ -75,6 +75,10 @@ ROUTES: dict[tuple[str, ...], dict[str, Handler]] = {
         "PATCH": items.patch_item,
     },
 }
+
+
+# The same by fixed words and length: every second word is a name.
+ROUTES = {(shape[::2], len(shape)): handlers for shape, handlers in SHAPES.items()}
 
 
 def signed_resource(segments: tuple[str, ...]) -> tuple[str, str]:
@@ -96,11 +100,8 @@ def match(segments: tuple[str, ...]) -> dict[str, Handler]:
     Raises:
         CosmosError: 404.
     """
-    shape = tuple("*" if number % 2 else word for number, word in enumerate(segments))
-    if segments[-2:] == ("operations", "partitionkeydelete"):
-        shape = (*shape[:-1], "partitionkeydelete")
-    found = ROUTES.get(shape)
-    if found is None:
+    found = ROUTES.get((segments[::2], len(segments)))
+    if found is None or (segments[4:5] == ("operations",) and segments[5] != "partitionkeydelete"):
         raise not_found(f"There is no resource at /{'/'.join(segments)}.")
     return found
 
@@ -110,6 +111,8 @@ class App:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._series = str(uuid.uuid4())[:24].encode()
+        self._count = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -134,7 +137,7 @@ class App:
         kind, link = signed_resource(request.segments)
         headers = request.headers
         self.engine.key.check(
-            headers.get("authorization", ""), request.method, kind, link, headers.get("x-ms-date", ""), request.now
+            headers.get("authorization"), request.method, kind, link, headers.get("x-ms-date"), request.now
         )
         handler = handlers.get(request.method)
         if handler is None:
@@ -179,38 +182,43 @@ class App:
             self.engine.budget.charge(container.rid, now, charge)
 
     def _request(self, scope: Scope) -> Request:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         raw = scope["raw_path"].split(b"?", 1)[0].decode("latin-1")
+        words = [word for word in raw.split("/") if word]
+        headers = Headers(dict(scope["headers"]))
         return Request(
             method=scope["method"],
-            segments=tuple(unquote(word) for word in raw.split("/") if word),
+            segments=tuple([unquote(word) for word in words] if "%" in raw else words),
             headers=headers,
             body=b"",
-            origin=f"{scope['scheme']}://{headers.get('host', '')}",
+            origin=f"{scope['scheme']}://{headers.get('host')}",
             now=self.engine.clock(),
         )
 
     async def _send(self, send: Send, request: Request, response: Response) -> None:
-        headers = {
-            "content-type": response.content_type,
-            "x-ms-request-charge": f"{response.charge:g}",
-            "x-ms-activity-id": request.headers.get("x-ms-activity-id") or str(uuid.uuid4()),
-            "x-ms-version": "2020-07-15",
-            **response.headers,
-        }
+        activity = request.headers.raw.get(b"x-ms-activity-id") or self._activity()
+        headers = [
+            (b"x-ms-request-charge", f"{response.charge:g}".encode()),
+            (b"x-ms-activity-id", activity),
+            (b"x-ms-version", b"2020-07-15"),
+        ]
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in response.headers.items()]
         body = response.body or b""
-        if response.body is None:
-            del headers["content-type"]
+        if response.body is not None:
+            headers.append((b"content-type", response.content_type.encode()))
         if response.status not in (204, 304):
-            headers["content-length"] = str(len(body))
-        raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": response.status, "headers": raw})
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _activity(self) -> bytes:
+        """An id of the UUID shape for a request that brought none; random once, then counted."""
+        self._count += 1
+        return self._series + b"%012x" % self._count
 
 
 def _check_rid(container: Container, request: Request) -> None:
     """A client that still thinks of a container of that name which was dropped must refresh its cache."""
-    wanted = request.headers.get("x-ms-cosmos-intended-collection-rid")
+    wanted = request.headers.find("x-ms-cosmos-intended-collection-rid")
     if wanted is not None and wanted != container.resource_id:
         raise CosmosError(
             400,

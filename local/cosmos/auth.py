@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote
 from local.cosmos.errors import CosmosError
 
 MAX_SKEW_SECONDS = 15 * 60
+_COMMON_START = "type%3Dmaster%26ver%3D1.0%26sig%3D"
 
 
 class MasterKey:
@@ -49,6 +50,16 @@ class MasterKey:
         Raises:
             CosmosError: 401 for a missing, malformed or wrong signature, 403 when the date is too far off.
         """
+        if header[: len(_COMMON_START)] == _COMMON_START:
+            # What every SDK sends, told apart without taking the header to pieces.
+            expected = self.signature(verb, kind, link, date)
+            given = header[len(_COMMON_START) :].replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
+            if hmac.compare_digest(expected.encode(), given.encode()) and abs(now - _moment(date)) <= MAX_SKEW_SECONDS:
+                return
+        self._explain(header, verb, kind, link, date, now)
+
+    def _explain(self, header: str, verb: str, kind: str, link: str, date: str, now: float) -> None:
+        """The same check step by step, with a reason for each refusal."""
         if not header:
             raise CosmosError(401, "The request carries no authorization header.")
         fields = _fields(header)

@@ -26,13 +26,12 @@ async def read_changes(engine: Engine, request: Request) -> Response:
     The continuation is an ETag that holds a log sequence number; 304 tells that there is nothing new.
     """
     container = engine.storage.container(request.segments[1], request.segments[3])
-    if request.headers["a-im"].lower() != "incremental feed":
-        raise bad_request(
-            f"Change feed mode {request.headers['a-im']!r} is not supported; only the latest version mode is."
-        )
+    mode = request.headers.get("a-im")
+    if mode.lower() != "incremental feed":
+        raise bad_request(f"Change feed mode {mode!r} is not supported; only the latest version mode is.")
     target = scope_of(engine, request, container)
     size = page_size(request)
-    since, continuation = request.headers.get("if-modified-since"), request.headers.get("if-none-match")
+    since, continuation = request.headers.find("if-modified-since"), request.headers.find("if-none-match")
     rows, end = _read(engine.storage.reader, container.rid, target, size, continuation, since)
     headers = item_headers(engine, container)
     headers["etag"] = f'"{end}"'

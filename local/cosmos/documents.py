@@ -62,7 +62,7 @@ def require(db: sqlite3.Connection, container: Container, key: PartitionKey, ite
     """
     found = find(db, container, key, item_id, now)
     if found is None:
-        raise CosmosError(404, f"Entity with the id '{item_id}' does not exist in partition {key.text}.")
+        raise _missing(key, item_id)
     return found
 
 
@@ -70,12 +70,20 @@ def read(
     db: sqlite3.Connection, container: Container, key: PartitionKey, item_id: str, condition: Condition, now: int
 ) -> Outcome:
     """A point read; 304 when `If-None-Match` names the present version."""
-    row = require(db, container, key, item_id, now)
-    etag = container.etag(row.lsn)
-    body = row.body.encode()
+    found = db.execute(
+        f"SELECT lsn, CAST(body AS BLOB) FROM {container.table} WHERE pk=? AND id=? AND {LIVE}",
+        (key.text, item_id, now),
+    ).fetchone()
+    if found is None:
+        raise _missing(key, item_id)
+    etag, body = container.etag(found[0]), found[1]
     if condition.none_match is not None and condition.none_match in (etag, "*"):
         return Outcome(304, charges.READ_BASE, None, etag)
     return Outcome(200, charges.read(len(body)), body, etag)
+
+
+def _missing(key: PartitionKey, item_id: str) -> CosmosError:
+    return CosmosError(404, f"Entity with the id '{item_id}' does not exist in partition {key.text}.")
 
 
 def create(

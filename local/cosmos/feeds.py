@@ -25,10 +25,16 @@ from local.cosmos.query.rules import check_order
 from local.cosmos.runner import run_query
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
+MAX_KNOWN_ORDERS = 1000
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 ALL_ITEMS = "SELECT * FROM c"
 RANGE_HEADER = "x-ms-documentdb-partitionkeyrangeid"
-_SCOPED = {KEY_HEADER, RANGE_HEADER, "x-ms-start-epk"}
+_SCOPED = (KEY_HEADER, RANGE_HEADER, "x-ms-start-epk")
+
+
+def _scoped(request: Request) -> bool:
+    """Whether the request names a partition or a part of the hash ring."""
+    return any(name in request.headers for name in _SCOPED)
 
 
 async def read_all(engine: Engine, request: Request) -> Response:
@@ -47,12 +53,12 @@ async def query_items(engine: Engine, request: Request) -> Response:
     parameters = parameters_of(body)
     if request.flag("x-ms-cosmos-is-query-plan-request"):
         return Response(200, orjson.dumps(query_plan(text, parameters)), operation=Operation.QUERY)
-    if not _SCOPED & request.headers.keys() and not request.flag("x-ms-documentdb-query-enablecrosspartition"):
+    if not _scoped(request) and not request.flag("x-ms-documentdb-query-enablecrosspartition"):
         raise bad_request(
             "Cross partition query is required but disabled. Please set x-ms-documentdb-query-enablecrosspartition to "
             "true, specify x-ms-documentdb-partitionkey, or revise your query to avoid this exception."
         )
-    if engine.options.strict and not _SCOPED & request.headers.keys() and needs_plan(parse(text)):
+    if engine.options.strict and not _scoped(request) and needs_plan(parse(text)):
         plan = orjson.dumps(query_plan(text, parameters)).decode()
         raise CosmosError(
             400,
@@ -73,13 +79,16 @@ async def _answer(
     operation: Operation,
 ) -> Response:
     plan = make_plan(text, parameters, push_down=engine.options.push_down and not container.scan_only)
-    check_order(plan.query, container.definition)
+    if plan.query.order_by and container.served_orders.get(text) != container.version:
+        check_order(plan.query, container.definition)
+        if len(container.served_orders) > MAX_KNOWN_ORDERS:
+            container.served_orders.clear()
+        container.served_orders[text] = container.version
     places = None if KEY_HEADER in request.headers else pinned(plan.query, parameters, container.key)
     target = scope_of(engine, request, container, places)
     size = page_size(request)
-    binding = orjson.dumps([container.rid, target.where, target.binds[1:], text, parameters], default=repr)
-    token = request.headers.get("x-ms-continuation")
-    state = engine.tokens.read(binding, token) if token else None
+    token = request.headers.find("x-ms-continuation")
+    state = engine.tokens.read(_binding(container, target, text, parameters), token) if token else None
     page = await run_query(engine, container, plan, target, parameters, size, state)
     body = b'{"_rid":"%s","Documents":[%s],"_count":%d}' % (
         container.resource_id.encode(),
@@ -89,9 +98,14 @@ async def _answer(
     headers = item_headers(engine, container)
     headers["x-ms-item-count"] = str(len(page.rows))
     if page.state is not None:
-        headers["x-ms-continuation"] = engine.tokens.make(binding, page.state)
+        headers["x-ms-continuation"] = engine.tokens.make(_binding(container, target, text, parameters), page.state)
     charge = charges.query(page.loaded, page.loaded_bytes, len(body))
     return Response(200, body, headers, charge, operation)
+
+
+def _binding(container: Container, target: Target, text: str, parameters: dict[str, Any]) -> bytes:
+    """What a continuation token is good for. The first bound value is the time, which goes on."""
+    return orjson.dumps([container.rid, target.where, target.binds[1:], text, parameters])
 
 
 def page_size(request: Request) -> int:
@@ -112,14 +126,14 @@ def scope_of(engine: Engine, request: Request, container: Container, places: Pin
     """
     clauses: list[str] = [LIVE]
     binds: list[Value] = [request.second]
-    header = request.headers.get(KEY_HEADER)
+    header = request.headers.find(KEY_HEADER)
     if header is not None:
         values = parse_header(header)
         if container.key.hierarchical and 0 < len(values) < len(container.key.paths):
             start, end = prefix_range(values)
             return Target(container.table, f"{LIVE} AND epk>=? AND epk<?", (request.second, start, end))
         return partition_target(container, container.key.of_header(header), request.second)
-    start_epk, end_epk = request.headers.get("x-ms-start-epk"), request.headers.get("x-ms-end-epk")
+    start_epk, end_epk = request.headers.find("x-ms-start-epk"), request.headers.find("x-ms-end-epk")
     low, high = _range(engine, request)
     if start_epk is None and places is None and engine.options.deny_cross_partition:
         raise CosmosError(
@@ -154,7 +168,7 @@ def partition_target(container: Container, key: PartitionKey, now: int) -> Targe
 
 
 def _range(engine: Engine, request: Request) -> tuple[str, str]:
-    number = request.headers.get(RANGE_HEADER)
+    number = request.headers.find(RANGE_HEADER)
     if number is None:
         return "", "FF"
     bounds = engine.range_bounds()

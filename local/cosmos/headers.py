@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from local.cosmos.errors import CosmosError, bad_request
+from local.cosmos.http import Headers
 
-_PREFIXES = ("x-ms-documentdb-", "x-ms-cosmos-")
+_PREFIXES = (b"x-ms-documentdb-", b"x-ms-cosmos-")
 KNOWN = frozenset(
     {
         "x-ms-cosmos-allow-tentative-writes",
@@ -38,19 +37,25 @@ KNOWN = frozenset(
         "x-ms-documentdb-responsecontinuationtokenlimitinkb",
     }
 )
+# Names that were looked at before and let through; a client sends the same few with every request.
+MAX_PASSED = 500
+_passed: set[bytes] = set()
 # Session is what one process with one log always gives; whatever asks for less gets more.
 _CONSISTENCY = frozenset({"session", "eventual", "consistentprefix"})
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
+def check_headers(headers: Headers) -> None:
     """Refuse what is not understood.
 
     Raises:
         CosmosError: 501 for an unknown header of the protocol, 400 for a consistency that the account does not have.
     """
-    for name in headers:
-        if name.startswith(_PREFIXES) and name not in KNOWN:
-            raise CosmosError(501, f"The header {name} is not supported by the local endpoint.")
-    wanted = headers.get("x-ms-consistency-level")
+    if not headers.raw.keys() <= _passed:
+        for name in headers.raw:
+            if name.startswith(_PREFIXES) and name.decode("latin-1") not in KNOWN:
+                raise CosmosError(501, f"The header {name.decode('latin-1')} is not supported by the local endpoint.")
+            if len(_passed) < MAX_PASSED:
+                _passed.add(name)
+    wanted = headers.find("x-ms-consistency-level")
     if wanted is not None and wanted.lower() not in _CONSISTENCY:
         raise bad_request(f"The account's consistency is Session; {wanted} is stronger and cannot be asked for.")

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from local.cosmos.charges import METADATA, Operation
 from local.cosmos.errors import bad_request
+
+
+class Headers:
+    """Request headers, decoded when asked for: most of what an SDK sends is never looked at."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: dict[bytes, bytes]) -> None:
+        self.raw = raw
+
+    def get(self, name: str, default: str = "") -> str:
+        """The value of a header."""
+        value = self.raw.get(name.encode())
+        return default if value is None else value.decode("latin-1")
+
+    def find(self, name: str) -> str | None:
+        """The value of a header, or None."""
+        value = self.raw.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    def __contains__(self, name: str) -> bool:
+        return name.encode() in self.raw
 
 
 @dataclass(slots=True)
@@ -15,7 +36,7 @@ class Request:
 
     method: str
     segments: tuple[str, ...]
-    headers: Mapping[str, str]  # lower-case names
+    headers: Headers
     body: bytes
     origin: str  # scheme and Host header: what the client calls this endpoint
     now: float
@@ -28,13 +49,13 @@ class Request:
     @property
     def is_query(self) -> bool:
         """Whether a POST carries a query rather than a resource."""
-        return self.flag("x-ms-documentdb-isquery") or self.headers.get("content-type", "").startswith(
+        return self.flag("x-ms-documentdb-isquery") or self.headers.get("content-type").startswith(
             "application/query+json"
         )
 
     def flag(self, name: str) -> bool:
         """A header that is true, in any case: the SDK writes `True`."""
-        return self.headers.get(name, "").lower() == "true"
+        return self.headers.raw.get(name.encode(), b"").lower() == b"true"
 
     def number(self, name: str, default: int) -> int:
         """A header that is a whole number.
@@ -42,7 +63,7 @@ class Request:
         Raises:
             CosmosError: 400, it is none.
         """
-        text = self.headers.get(name)
+        text = self.headers.find(name)
         if text is None:
             return default
         try:

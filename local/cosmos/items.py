@@ -25,14 +25,14 @@ def locate(engine: Engine, request: Request) -> tuple[Container, PartitionKey]:
         CosmosError: 400, 404.
     """
     container = engine.storage.container(request.segments[1], request.segments[3])
-    header = request.headers.get(KEY_HEADER)
+    header = request.headers.find(KEY_HEADER)
     if header is None:
         raise bad_request("The request needs a partition key header, x-ms-documentdb-partitionkey.")
     return container, container.key.of_header(header)
 
 
 def _condition(request: Request) -> Condition:
-    return Condition(request.headers.get("if-match"), request.headers.get("if-none-match"))
+    return Condition(request.headers.find("if-match"), request.headers.find("if-none-match"))
 
 
 def answer(engine: Engine, request: Request, container: Container, outcome: Outcome, operation: Operation) -> Response:
@@ -40,7 +40,7 @@ def answer(engine: Engine, request: Request, container: Container, outcome: Outc
     headers = item_headers(engine, container)
     if outcome.etag is not None:
         headers["etag"] = outcome.etag
-    minimal = operation is not Operation.READ and request.headers.get("prefer", "").lower() == "return=minimal"
+    minimal = operation is not Operation.READ and request.headers.get("prefer").lower() == "return=minimal"
     return Response(outcome.status, None if minimal else outcome.body, headers, outcome.charge, operation)
 
 

@@ -61,6 +61,7 @@ class Container:
     link: str = field(init=False)
     unique_paths: list[list[tuple[str, ...]]] = field(init=False)
     indexes: set[str] = field(default_factory=set)
+    served_orders: dict[str, int] = field(default_factory=dict)  # query text -> version that serves its ORDER BY
 
     def __post_init__(self) -> None:
         self.table = items_table(self.rid)

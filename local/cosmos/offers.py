@@ -23,8 +23,8 @@ def wanted_throughput(request: Request) -> dict[str, Any] | None:
         CosmosError: 400, not a throughput.
     """
     fixed, autoscale = (
-        request.headers.get("x-ms-offer-throughput"),
-        request.headers.get("x-ms-cosmos-offer-autopilot-settings"),
+        request.headers.find("x-ms-offer-throughput"),
+        request.headers.find("x-ms-cosmos-offer-autopilot-settings"),
     )
     if fixed is not None:
         return {"offerThroughput": _check(fixed)}

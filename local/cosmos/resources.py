@@ -105,7 +105,7 @@ async def replace_container(engine: Engine, request: Request) -> Response:
     body = shape.parse(request.body)
     if body.get("id") != container.id:
         raise bad_request(f"The id in the body, {body.get('id')!r}, is not the container's id '{container.id}'.")
-    wanted = request.headers.get("if-match")
+    wanted = request.headers.find("if-match")
     if wanted is not None and wanted not in ("*", etag(container.rid, container.version)):
         raise CosmosError(412, "The container has changed since it was read.")
     definition = check_definition(body)
@@ -135,7 +135,7 @@ async def list_ranges(engine: Engine, request: Request) -> Response:
     """
     container = engine.storage.container(request.segments[1], request.segments[3])
     version = f'"{container.rid}-{engine.options.ranges}"'
-    if request.headers.get("if-none-match") == version:
+    if request.headers.find("if-none-match") == version:
         return Response(304, headers={"etag": version})
     ranges = [
         {

@@ -104,6 +104,8 @@ class _Run:
         skip = 0 if state else offset
         if room <= 0:
             return page
+        if self.plan.whole_documents:
+            return self._whole(state, skip, room, emitted, limit)
         rows = self._streamed(state, skip + room + 1 if self.plan.exact else None)
         last: State = {}
         skipped = 0
@@ -116,6 +118,25 @@ class _Run:
                 return page
             page.rows.append(text)
             last = position
+        return page
+
+    def _whole(self, state: State, skip: int, room: int, emitted: int, limit: int | None) -> Page:
+        """Documents as they are stored: nothing is parsed."""
+        keys, page = self.plan.pushed.order or (), self.page
+        columns = "CAST(body AS BLOB), rid" + "".join(f", {place.rank}, {place.value}" for place, _ in keys)
+        found: list[tuple[Any, ...]] = []
+        for bound, binds in _after(keys, state, inclusive=False):
+            if len(found) > skip + room:
+                break
+            sql, all_binds = self._select(columns, bound, binds)
+            found += self.db.execute(
+                f"{sql}{_order(keys)} LIMIT ?", (*all_binds, skip + room + 1 - len(found))
+            ).fetchall()
+        kept = found[skip : skip + room]
+        page.rows = [row[0] for row in kept]
+        page.loaded, page.loaded_bytes = len(kept), sum(map(len, page.rows))
+        if len(found) > skip + room and (limit is None or emitted + room < limit):
+            page.state = {"r": kept[-1][1], "n": 1, "k": kept[-1][2:], "e": emitted + room}
         return page
 
     def _streamed(self, state: State, sql_limit: int | None) -> Iterator[tuple[bytes, State]]:
@@ -135,10 +156,6 @@ class _Run:
                     yield text, {"r": row[0], "n": number + 1, "k": row[2:]}
 
     def _texts(self, body: str) -> Iterator[bytes]:
-        if self.plan.whole_documents:
-            self._spend(body)
-            yield body.encode()
-            return
         for _ in self._rows(body):
             value = self.plan.compiled.project(self.env)
             if value is not UNDEFINED:
@@ -152,7 +169,7 @@ class _Run:
     def _spend(self, body: str) -> None:
         self.page.loaded += 1
         self.page.loaded_bytes += len(body)
-        if self.budget is not None and self.page.loaded > self.budget and not self.plan.whole_documents:
+        if self.budget is not None and self.page.loaded > self.budget:
             raise TooLongInline
 
     def gather(self, size: int, state: State, offset: int, limit: int | None) -> Page:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from local.cosmos.errors import bad_request
 from local.cosmos.jsonvalue import Value
 from local.cosmos.query import ast
@@ -35,8 +37,14 @@ def make_plan(text: str, parameters: Mapping[str, Value], *, push_down: bool = T
     Raises:
         CosmosError: 400, it cannot be read, or a parameter is missing.
     """
+    return _plan(text, orjson.dumps(parameters), push_down)
+
+
+@lru_cache(maxsize=2048)
+def _plan(text: str, parameters: bytes, push_down: bool) -> Plan:
+    # Keyed by the parameters' JSON: as Python values 1, 1.0 and True would be one key.
     try:
-        return _divide(text, parameters, push_down=push_down)
+        return _divide(text, orjson.loads(parameters), push_down=push_down)
     except RecursionError:
         raise bad_request("The query is too complex: its expressions are nested too deeply.") from None
 
