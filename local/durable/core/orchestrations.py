@@ -29,6 +29,7 @@ from local.durable.options import DurableOptions, Invocation
 SLICE_SECONDS = 0.010  # the loop gets its turn, and what was written its commit, at least this often
 THREAD_ABOVE_EVENTS = 400  # a replay of more events (about 13 ms) happens in a thread
 REST_FACTOR = 1.5
+SLOW_SECONDS = 1.0  # an episode runs on the event loop: everything else waits for it
 
 
 class Orchestrations:
@@ -196,6 +197,11 @@ class Orchestrations:
                 self._rest(active, seconds * REST_FACTOR)
             elif active.inbox:
                 self.wake(active)
+        if seconds > SLOW_SECONDS:
+            self.kernel.log(
+                f"orchestrator {active.row.name} took {seconds:.1f} s for one episode of {active.row.id}: orchestrators must "
+                "only decide, and leave work to activities"
+            )
         if self._options.on_invocation is not None:
             failed = decision.output if decision.outcome == statuses.FAILED else None
             self._options.on_invocation(
