@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -30,10 +30,7 @@ class GroupCommitter:
     @contextmanager
     def unit(self) -> Iterator[sqlite3.Connection]:
         """A group of statements that happen together or not at all. Must not await inside."""
-        if not self._open:
-            self.connection.execute("BEGIN IMMEDIATE")
-            self._open = True
-            asyncio.get_running_loop().call_soon(self._commit)
+        self._begin()
         self.connection.execute("SAVEPOINT unit")
         try:
             yield self.connection
@@ -42,6 +39,17 @@ class GroupCommitter:
             self.connection.execute("RELEASE unit")
             raise
         self.connection.execute("RELEASE unit")
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
+        """A unit of one statement: SQLite undoes a failed statement by itself, so it costs no savepoint."""
+        self._begin()
+        return self.connection.execute(statement, parameters)
+
+    def _begin(self) -> None:
+        if not self._open:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._open = True
+            asyncio.get_running_loop().call_soon(self._commit)
 
     async def committed(self) -> None:
         """Return once everything written so far is on disk.
