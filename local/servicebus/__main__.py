@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sys
 from pathlib import Path
+
+import uvloop
 
 from local.common.errors import StartError, refuse
 from local.servicebus.runner import Options, run
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        return asyncio.run(run(options, print))
+        return uvloop.run(run(options, print))
     except StartError as error:
         refuse(PART, error)
 

@@ -9,7 +9,7 @@ from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.types import CodecError, Described
 from local.servicebus.cbs import put_token
 from local.servicebus.entities import MAX_MESSAGE_BYTES
-from local.servicebus.links import IncomingLink, OutgoingLink, QueueSink, QueueSource, ReplySource, RequestSink
+from local.servicebus.links import IncomingLink, OutgoingLink, QueueSink, QueueSource, ReplySource, RequestSink, refuse
 from local.servicebus.management import answer
 from local.servicebus.queue import Queue
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from local.servicebus.session import Session
 
 CBS, MANAGEMENT = "$cbs", "$management"
+HANDLE_MAX = 255
 SESSION_FILTER = "com.microsoft:session-filter"
 TOPIC_HINT = "/subscriptions/"
 
@@ -40,8 +41,6 @@ def on_attach(session: Session, fields: list[object], body: bytes) -> None:
     Raises:
         CodecError: the frame breaks the protocol.
     """
-    from local.servicebus.session import HANDLE_MAX
-
     name, handle, role = fields[0], p.uint(fields[1], "handle"), fields[2]
     if not isinstance(name, str) or not isinstance(role, bool):
         raise CodecError("an attach needs a name and a role")
@@ -54,13 +53,6 @@ def on_attach(session: Session, fields: list[object], body: bytes) -> None:
             _attach_receiver(session, name, handle, fields, body)
     except p.AmqpError as error:
         refuse(session, name, handle, role=role, error=error)
-
-
-def refuse(session: Session, name: str, handle: int, *, role: bool, error: p.AmqpError) -> None:
-    """An attach without source and target, then a detach: any terminus would make the SDK take the link for good."""
-    nothing = b"\x40"
-    session.send(p.attach(name, handle, not role, snd=0, rcv=0, source=nothing, target=nothing, max_message_size=None))
-    session.send(p.detach(handle, closed=True, error=error))
 
 
 def _attach_sender(session: Session, name: str, handle: int, fields: list[object], body: bytes) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from local.servicebus.amqp.message import Parsed, with_application_properties
 from local.servicebus.amqp.performatives import AmqpError
@@ -29,6 +30,13 @@ SEQUENCE_BLOCK = 1024  # numbers reserved at a time, so that not every send writ
 OVERHEAD_BYTES = 128  # what a stored message counts for beside its bytes
 
 
+class Flushable(Protocol):
+    """A connection, as far as the broker needs to know it."""
+
+    def flush(self) -> None:
+        """Send what was written."""
+
+
 class Broker:
     """All queues of one namespace."""
 
@@ -39,9 +47,25 @@ class Broker:
         self.queues: dict[tuple[str, ...], Queue] = {}
         self.rules: dict[tuple[str, ...], Iterable[Rule]] = {(): tuple(rules)}
         self.cached_bytes = 0
+        self._written: list[Flushable] = []
+        store.after_actions = self.flush
         self._timers: dict[Queue, tuple[int, asyncio.TimerHandle]] = {}
         for queue in store.load():
             self.adopt(queue)
+
+    # -- output --------------------------------------------------------------------------------------------------
+
+    def wrote(self, connection: Flushable) -> None:
+        """A connection has something to send: at the end of this turn, or together with what a commit releases."""
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._written.append(connection)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        written, self._written = self._written, []
+        for connection in written:
+            connection.flush()
 
     # -- entities ------------------------------------------------------------------------------------------------
 
@@ -97,13 +121,13 @@ class Broker:
             raise AmqpError(
                 "amqp:resource-limit-exceeded", f"'{queue.name}' holds {queue.size} of {limit} bytes; {size} do not fit"
             )
-        now, accepted = self.clock.ms(), []
-        queue.accessed_at = now
-        for item in items:
-            message = self._admit(queue, item, now)
-            if message is not None:
-                accepted.append(message)
+        queue.accessed_at = now = self.clock.ms()
+        accepted = [self._message(queue, item, now) for item in items if not self._seen(queue, item, now)]
         if accepted:
+            self.store.insert(queue, accepted)
+            for message in accepted:
+                queue.add(message)
+                self.cached_bytes += len(message.bare or b"")
             self.store.after_commit(lambda: self._show_all(queue, accepted))
         return accepted
 
@@ -114,30 +138,33 @@ class Broker:
         if queue.properties.status in ("Disabled", "SendDisabled"):
             raise AmqpError("com.microsoft:entity-disabled", f"'{queue.name}' is {queue.properties.status}")
 
-    def _admit(self, queue: Queue, item: Parsed, now: int) -> Message | None:
+    def _seen(self, queue: Queue, item: Parsed, now: int) -> bool:
+        """Whether the message is a duplicate; if not, its id is remembered."""
         properties = queue.properties
-        if properties.requires_duplicate_detection and item.message_id is not None:
-            if queue.is_duplicate(item.message_id, now):
-                return None
-            until = now + properties.duplicate_window_ms
-            queue.remember(item.message_id, until)
-            self.store.remember(queue, item.message_id, until)
-            forgotten = queue.forget_duplicates(now)
-            if forgotten:
-                self.store.forget(queue, forgotten)
-        at = item.scheduled_at
+        if not properties.requires_duplicate_detection or item.message_id is None:
+            return False
+        if queue.is_duplicate(item.message_id, now):
+            return True
+        until = now + properties.duplicate_window_ms
+        queue.remember(item.message_id, until)
+        self.store.remember(queue, item.message_id, until)
+        forgotten = queue.forget_duplicates(now)
+        if forgotten:
+            self.store.forget(queue, forgotten)
+        return False
+
+    def _message(self, queue: Queue, item: Parsed, now: int) -> Message:
+        at, ttl = item.scheduled_at, queue.properties.default_ttl_ms
         visible = at if at is not None and at > now else now
-        ttl = min(item.ttl_ms if item.ttl_ms is not None else FOREVER_MS, properties.default_ttl_ms)
-        message = Message(
+        if item.ttl_ms is not None and item.ttl_ms < ttl:
+            ttl = item.ttl_ms
+        forever = ttl >= FOREVER_MS
+        return Message(
             self.store.next_id(), self._sequence(queue), SCHEDULED if visible > now else ACTIVE, now, visible,
-            visible + ttl if ttl < FOREVER_MS else FOREVER_MS, ttl if ttl < FOREVER_MS else None, 0,
+            FOREVER_MS if forever else visible + ttl, None if forever else ttl, 0,
             len(item.bare) + len(item.annotations) + OVERHEAD_BYTES, item.message_id, item.session_id,
             item.annotations, item.annotation_count, item.bare,
         )  # fmt: skip
-        self.store.insert(queue, message)
-        queue.add(message)
-        self.cached_bytes += len(item.bare)
-        return message
 
     def _sequence(self, queue: Queue) -> int:
         number = queue.next_sequence

@@ -91,7 +91,7 @@ class Connection:
     def write(self, data: bytes) -> None:
         """Send bytes at the end of this turn."""
         if not self._out:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self.broker.wrote(self)
         self._out.append(data)
         self._out_size += len(data)
         if self._out_size > FLUSH_BYTES:

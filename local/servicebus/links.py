@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from local.servicebus.amqp import performatives as p
-from local.servicebus.amqp.message import BATCH_FORMAT, batch_items, delivery, parse_message, request_parts
+from local.servicebus.amqp.message import BATCH_FORMAT, batch_items, delivery, parse_message, reply, request_parts
 from local.servicebus.amqp.types import CodecError, Described, Raw
 from local.servicebus.entities import MAX_MESSAGE_BYTES
 from local.servicebus.meter import units
 from local.servicebus.queue import Lane, Message, Queue
 from local.servicebus.sas import Right
+from local.servicebus.settle import settle
 
 if TYPE_CHECKING:
     from local.servicebus.session import Session
@@ -126,14 +127,12 @@ class QueueSink(IncomingLink):
             broker.store.after_commit(self._send_acks)
 
     def _send_acks(self) -> None:
-        from local.servicebus.session import runs
-
         acks, self._acks = self._acks, []
         delay = self.session.broker.faults.disposition_delay_seconds
         if delay:
-            self.session.later(delay, lambda: self._tell(runs(acks)))
+            self.session.later(delay, lambda: self._tell(p.runs(acks)))
         else:
-            self._tell(runs(acks))
+            self._tell(p.runs(acks))
 
     def _tell(self, found: list[tuple[int, int, bytes]]) -> None:
         for first, last, state in found:
@@ -152,8 +151,6 @@ class RequestSink(IncomingLink):
 
     def on_message(self, number: int, payload: bytes, *, settled: bool) -> None:
         """Answer a request."""
-        from local.servicebus.amqp.message import reply
-
         try:
             identity, application, body, reply_to = request_parts(payload)
         except CodecError as error:
@@ -278,11 +275,16 @@ class QueueSource(OutgoingLink):
 
     def on_outcome(self, number: int, token: bytes, state: Described | None, *, settled: bool) -> None:
         """The peer has settled a delivery, or wants to: then it waits for us to confirm with the same outcome."""
-        from local.servicebus.settle import settle
-
         echo = settle(self.session.broker, self.queue, token, state)
         if not settled and echo is not None:
             self.session.send_outcome(number, echo)
+
+
+def refuse(session: Session, name: str, handle: int, *, role: bool, error: p.AmqpError) -> None:
+    """An attach without source and target, then a detach: any terminus would make the SDK take the link for good."""
+    nothing = b"\x40"
+    session.send(p.attach(name, handle, not role, snd=0, rcv=0, source=nothing, target=nothing, max_message_size=None))
+    session.send(p.detach(handle, closed=True, error=error))
 
 
 def encode_delivery(message: Message, body: bytes, *, locked: bool = True) -> bytes:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.message import parse_message
 from local.servicebus.amqp.types import Array, CodecError, Int, Raw, Symbol, Timestamp
-from local.servicebus.broker import Broker
 from local.servicebus.links import RequestSink, encode_delivery
 from local.servicebus.queue import DEFERRED, Message, Queue
 from local.servicebus.sas import Right
 from local.servicebus.settle import LOCK_LOST, simple_changes
+
+if TYPE_CHECKING:
+    from local.servicebus.broker import Broker
 
 PREFIX = "com.microsoft:"
 MAX_ITEMS = 1000  # lock tokens, numbers or messages in one request

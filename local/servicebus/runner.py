@@ -26,7 +26,7 @@ from local.servicebus.clock import Clock
 from local.servicebus.entities import InvalidEntity, QueueProperties, check_name
 from local.servicebus.provision import Provisioner
 from local.servicebus.sas import Rule, segments
-from local.servicebus.server import Server, serve, slim_tls_buffers
+from local.servicebus.server import Server, serve
 from local.servicebus.store import Store
 from local.servicebus.tls import ensure_certificates
 
@@ -85,8 +85,8 @@ async def run(options: Options, say: Callable[[str], None]) -> int:
         server = Server(broker)
         provisioner = Provisioner(broker, server)
         ca, context = ensure_certificates(folder.path, options.names())
-        sites = await _listen(options, server, provisioner, context)
         await _create_queues(options, provisioner)
+        sites = await _listen(options, server, provisioner, context)
         broker.arm_all()
         server.start()
         gc.collect()
@@ -136,7 +136,6 @@ class Sites:
 
 async def _listen(options: Options, server: Server, provisioner: Provisioner, context: ssl.SSLContext) -> Sites:
     """All sockets are bound before the first is served: a taken port refuses the start as a whole."""
-    slim_tls_buffers()
     plain = listen(options.host, options.port, what="AMQP")
     admin = listen(options.host, options.admin_port, what="the management API", option="--admin-port")
     sites = Sites({"amqp": plain.getsockname()[1], "admin": admin.getsockname()[1]}, [], [])

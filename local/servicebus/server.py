@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from asyncio import sslproto
 from typing import cast
 
 from local.servicebus.broker import Broker
@@ -18,17 +17,6 @@ log = logging.getLogger("servicebus")
 
 CHECK_EVERY_SECONDS = 5.0
 WRITE_HIGH_BYTES = 256 * 1024  # beyond this a slow reader gets no more deliveries
-TLS_BUFFER_BYTES = 16 * 1024
-
-
-def slim_tls_buffers() -> None:
-    """asyncio allocates 256 KiB a TLS connection for reading; a TLS record has at most 16 KiB.
-
-    The attribute is private, so a later Python may do without it: then memory is all that is lost.
-    """
-    protocol = getattr(sslproto, "SSLProtocol", None)
-    if protocol is not None and isinstance(getattr(protocol, "max_size", None), int):
-        protocol.max_size = TLS_BUFFER_BYTES
 
 
 class Server:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.frames import frame
 from local.servicebus.amqp.types import Described
+from local.servicebus.attach import HANDLE_MAX, on_attach
+from local.servicebus.links import IncomingLink, OutgoingLink, QueueSource, ReplySource
 
 if TYPE_CHECKING:
     from local.servicebus.connection import Connection
-    from local.servicebus.links import IncomingLink, OutgoingLink, QueueSource, ReplySource
 
 WINDOW = 5000
-HANDLE_MAX = 255
 _FRAME_OVERHEAD = 64  # frame header and transfer performative, rounded up
 
 
@@ -44,8 +44,6 @@ class Session:
 
     def reply_source(self, node: str, reply_to: str | None) -> ReplySource | None:
         """The link on which replies of a node go: the one whose target is `reply-to`, else the node's latest."""
-        from local.servicebus.links import ReplySource
-
         found = [one for one in self.outgoing.values() if isinstance(one, ReplySource) and one.address == node]
         named = [one for one in found if one.reply_to == reply_to]
         best = named or found
@@ -71,8 +69,6 @@ class Session:
         elif code == p.FLOW:
             self._on_flow(fields)
         elif code == p.ATTACH:
-            from local.servicebus.attach import on_attach
-
             on_attach(self, fields, body)
         else:
             self._on_detach(fields)
@@ -219,16 +215,5 @@ class Session:
 
     def _send_outcomes(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
-        for first, last, state in runs(outcomes):
+        for first, last, state in p.runs(outcomes):
             self.send(p.disposition(p.SENDER, first, last, state))
-
-
-def runs(outcomes: list[tuple[int, bytes]]) -> list[tuple[int, int, bytes]]:
-    """Rows of consecutive numbers with the same outcome, as (first, last, outcome)."""
-    found: list[tuple[int, int, bytes]] = []
-    for number, state in outcomes:
-        if found and found[-1][1] + 1 == number and found[-1][2] == state:
-            found[-1] = (found[-1][0], number, state)
-        else:
-            found.append((number, number, state))
-    return found

@@ -9,7 +9,7 @@ from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.encode import described, encode_list
 from local.servicebus.amqp.encode import encode as enc
 from local.servicebus.amqp.types import Described, Symbol, UInt
-from local.servicebus.links import OutgoingLink, QueueSource
+from local.servicebus.links import OutgoingLink, QueueSource, refuse
 from local.servicebus.queue import Queue, SessionState
 from local.servicebus.settle import SESSION_LOST
 
@@ -103,8 +103,6 @@ class Sessions:
         link.timer = asyncio.get_running_loop().call_later(milliseconds / 1000, self._give_up, link)
 
     def _give_up(self, link: WaitingLink) -> None:
-        from local.servicebus.attach import refuse
-
         link.session.remove(link)
         error = p.AmqpError("com.microsoft:timeout", "no session became available in time")
         refuse(link.session, link.name, link.handle, role=p.RECEIVER, error=error)

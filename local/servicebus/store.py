@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from local.common.committer import GroupCommitter
@@ -62,13 +64,35 @@ class Store:
             path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous=synchronous
         )
         self._committer = GroupCommitter(self.connection, on_failure)
+        self._on_failure = on_failure
+        self._actions: list[Callable[[], None]] = []
+        self.after_actions: Callable[[], None] = _nothing
         self._next_id = (self.connection.execute("SELECT max(id) FROM messages").fetchone()[0] or 0) + 1
 
     # -- group commit --------------------------------------------------------------------------------------------
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Call `action` once everything written so far is on disk; at once if nothing waits to be written."""
-        self._committer.when_committed(action)
+        self._actions.append(action)
+        if len(self._actions) == 1:
+            self._committer.when_committed(self._run_actions)
+
+    def _run_actions(self) -> None:
+        actions, self._actions = self._actions, []
+        for action in actions:
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001 - others' acknowledgements must not hang on one faulty action
+                asyncio.get_running_loop().call_exception_handler({"message": "after a commit", "exception": error})
+        self.after_actions()
+
+    def _execute(self, statement: str, parameters: Sequence[object]) -> sqlite3.Cursor:
+        """One write. If even the statement fails (disk full), memory and file can no longer be kept alike: stop."""
+        try:
+            return self._committer.execute(statement, parameters)
+        except sqlite3.Error as error:
+            self._on_failure(error)
+            raise
 
     @property
     def commits(self) -> int:
@@ -84,11 +108,10 @@ class Store:
 
     def insert_queue(self, queue: Queue) -> None:
         """A new queue; gives it its id."""
-        with self._committer.unit() as db:
-            cursor = db.execute(
-                "INSERT INTO queues (name, key, properties, created_at, updated_at, reserved_sequence) VALUES (?, ?, ?, ?, ?, 1)",
-                (queue.name, queue.name.lower(), _json(queue.properties), queue.created_at, queue.updated_at),
-            )
+        cursor = self._execute(
+            "INSERT INTO queues (name, key, properties, created_at, updated_at, reserved_sequence) VALUES (?, ?, ?, ?, ?, 1)",
+            (queue.name, queue.name.lower(), _json(queue.properties), queue.created_at, queue.updated_at),
+        )
         assert cursor.lastrowid is not None
         queue.id = cursor.lastrowid
         assert queue.dead_letter is not None
@@ -96,11 +119,10 @@ class Store:
 
     def update_queue(self, queue: Queue) -> None:
         """New properties."""
-        with self._committer.unit() as db:
-            db.execute(
-                "UPDATE queues SET properties = ?, updated_at = ? WHERE id = ?",
-                (_json(queue.properties), queue.updated_at, queue.id),
-            )
+        self._execute(
+            "UPDATE queues SET properties = ?, updated_at = ? WHERE id = ?",
+            (_json(queue.properties), queue.updated_at, queue.id),
+        )
 
     def delete_queue(self, queue: Queue) -> None:
         """The queue and all that is in it. By row, for there is no index over queues to find them by."""
@@ -114,8 +136,7 @@ class Store:
 
     def reserve_sequences(self, queue: Queue, up_to: int) -> None:
         """Note that numbers below `up_to` may be in use, so that none is ever given twice."""
-        with self._committer.unit() as db:
-            db.execute("UPDATE queues SET reserved_sequence = ? WHERE id = ?", (up_to, queue.id))
+        self._execute("UPDATE queues SET reserved_sequence = ? WHERE id = ?", (up_to, queue.id))
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -124,35 +145,31 @@ class Store:
         self._next_id += 1
         return self._next_id - 1
 
-    def insert(self, queue: Queue, message: Message) -> None:
-        """A new message."""
-        m = message
-        row = (
-            m.id, queue.id, queue.parent is not None, m.sequence, m.state, m.enqueued_at, m.visible_at, m.expires_at,
-            m.ttl_ms, m.delivery_count, m.size, m.message_id, m.session_id, m.annotation_count, m.annotations, m.bare,
-        )  # fmt: skip
+    def insert(self, queue: Queue, messages: Sequence[Message]) -> None:
+        """New messages, all or none."""
+        dead = queue.parent is not None
+        if len(messages) == 1:
+            self._execute(_INSERT, _row(queue.id, dead, messages[0]))
+            return
         with self._committer.unit() as db:
-            db.execute(_INSERT, row)
+            db.executemany(_INSERT, [_row(queue.id, dead, message) for message in messages])
 
     def update(self, message: Message) -> None:
         """State, sequence number, times and delivery count as they are now."""
         m = message
-        with self._committer.unit() as db:
-            db.execute(_UPDATE, (m.sequence, m.state, m.enqueued_at, m.expires_at, m.delivery_count, m.id))
+        self._execute(_UPDATE, (m.sequence, m.state, m.enqueued_at, m.expires_at, m.delivery_count, m.id))
 
     def rewrite(self, message: Message, *, dead: bool) -> None:
         """New application properties, and the box it lies in."""
         m = message
-        with self._committer.unit() as db:
-            db.execute(
-                "UPDATE messages SET dead = ?, state = ?, delivery_count = ?, size = ?, bare = ? WHERE id = ?",
-                (dead, m.state, m.delivery_count, m.size, m.bare, m.id),
-            )
+        self._execute(
+            "UPDATE messages SET dead = ?, state = ?, delivery_count = ?, size = ?, bare = ? WHERE id = ?",
+            (dead, m.state, m.delivery_count, m.size, m.bare, m.id),
+        )
 
     def delete(self, message: Message) -> None:
         """The message is gone."""
-        with self._committer.unit() as db:
-            db.execute("DELETE FROM messages WHERE id = ?", (message.id,))
+        self._execute("DELETE FROM messages WHERE id = ?", (message.id,))
 
     def body(self, message: Message) -> bytes:
         """The bytes of a message that memory has let go."""
@@ -163,8 +180,7 @@ class Store:
 
     def remember(self, queue: Queue, message_id: str, until: int) -> None:
         """An id seen."""
-        with self._committer.unit() as db:
-            db.execute("INSERT OR REPLACE INTO duplicates VALUES (?, ?, ?)", (queue.id, message_id, until))
+        self._execute("INSERT OR REPLACE INTO duplicates VALUES (?, ?, ?)", (queue.id, message_id, until))
 
     def forget(self, queue: Queue, message_ids: list[str]) -> None:
         """Ids whose window is over."""
@@ -222,5 +238,16 @@ class Store:
         yield from queues.values()
 
 
+def _row(queue: int, dead: bool, m: Message) -> tuple[object, ...]:
+    return (
+        m.id, queue, dead, m.sequence, m.state, m.enqueued_at, m.visible_at, m.expires_at, m.ttl_ms, m.delivery_count,
+        m.size, m.message_id, m.session_id, m.annotation_count, m.annotations, m.bare,
+    )  # fmt: skip
+
+
 def _json(properties: QueueProperties) -> str:
     return json.dumps(properties.to_json(), separators=(",", ":"))
+
+
+def _nothing() -> None:
+    """No follow-up."""

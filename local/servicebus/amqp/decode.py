@@ -40,15 +40,15 @@ def skip(buffer: bytes, offset: int) -> int:
     """
     try:
         code = buffer[offset]
-        if code == 0:
-            return skip(buffer, skip(buffer, offset + 1))
-        width = code >> 4
-        if width in _FIXED_WIDTH:
-            end = offset + 1 + _FIXED_WIDTH[width]
-        elif width in (0xA, 0xC, 0xE):
+        kind = _SHAPE[code >> 4]
+        if kind == _ONE_BYTE_SIZE:
             end = offset + 2 + buffer[offset + 1]
-        elif width in (0xB, 0xD, 0xF):
+        elif kind == _FOUR_BYTE_SIZE:
             end = offset + 5 + int(_UNPACK_I(buffer, offset + 1)[0])
+        elif kind >= 0:
+            end = offset + 1 + kind
+        elif code == 0:
+            return skip(buffer, skip(buffer, offset + 1))
         else:
             raise CodecError(f"unknown type constructor 0x{code:02x}")
     except (IndexError, struct.error, RecursionError):
@@ -58,7 +58,12 @@ def skip(buffer: bytes, offset: int) -> int:
     return end
 
 
-_FIXED_WIDTH = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
+# By the high half of a constructor: a fixed width in bytes, or how many bytes tell the width (AMQP 1.0, part 1.2).
+_ONE_BYTE_SIZE, _FOUR_BYTE_SIZE, _NONE = 100, 101, -1
+_SHAPE = (
+    _NONE, _NONE, _NONE, _NONE, 0, 1, 2, 4, 8, 16,
+    _ONE_BYTE_SIZE, _FOUR_BYTE_SIZE, _ONE_BYTE_SIZE, _FOUR_BYTE_SIZE, _ONE_BYTE_SIZE, _FOUR_BYTE_SIZE,
+)  # fmt: skip
 
 
 def _value(buffer: bytes, i: int, depth: int) -> tuple[object, int]:

@@ -48,13 +48,15 @@ def sections(payload: bytes) -> Iterator[tuple[int, int, int]]:
     """
     at, last, total = 0, 0, len(payload)
     while at < total:
-        if payload[at : at + 2] == b"\x00\x53" and total > at + 3:
+        if total < at + 4 or payload[at] != 0:
+            raise CodecError("a message's payload is not a row of sections")
+        if payload[at + 1] == 0x53:
             code, value = payload[at + 2], at + 3
-        elif payload[at : at + 2] == b"\x00\x80" and total > at + 10:
+        elif payload[at + 1] == 0x80 and total > at + 10:
             code, value = struct.unpack_from(">Q", payload, at + 2)[0], at + 10
         else:
             raise CodecError("a message's payload is not a row of sections")
-        if not HEADER <= code <= FOOTER or code < last:
+        if code < last or code < HEADER or code > FOOTER:
             raise CodecError("a message's sections are unknown or out of order")
         yield code, at, value
         last, at = code, skip(payload, value)
@@ -69,26 +71,24 @@ def parse_message(payload: bytes) -> Parsed:
     bare_from = len(payload)
     parsed = Parsed(b"")
     for code, start, at in sections(payload):
+        reader = _READERS.get(code)
+        if reader is not None:
+            reader(parsed, payload, at)
         if code >= PROPERTIES and start < bare_from:
             bare_from = start
-        if code == HEADER:
-            parsed.ttl_ms = _ttl(payload, at)
-        elif code == ANNOTATIONS:
-            _read_annotations(parsed, payload, at)
-        elif code == PROPERTIES:
-            _read_properties(parsed, payload, at)
     parsed.bare = payload[bare_from:]
     if not parsed.bare:
         raise CodecError("a message has no body")
     return parsed
 
 
-def _ttl(payload: bytes, at: int) -> int | None:
+def _read_header(parsed: Parsed, payload: bytes, at: int) -> None:
     fields, _ = decode(payload, at)
     if not isinstance(fields, list):
         raise CodecError("a message's header is not a list")
     ttl = fields[2] if len(fields) > 2 else None
-    return ttl if isinstance(ttl, int) and 0 <= ttl < NO_EXPIRY_MS else None
+    if isinstance(ttl, int) and 0 <= ttl < NO_EXPIRY_MS:
+        parsed.ttl_ms = ttl
 
 
 def _read_annotations(parsed: Parsed, payload: bytes, at: int) -> None:
@@ -120,6 +120,9 @@ def _read_properties(parsed: Parsed, payload: bytes, at: int) -> None:
         parsed.message_id = _identity(fields[0])
     if len(fields) > 10 and isinstance(fields[10], str):
         parsed.session_id = fields[10]
+
+
+_READERS = {HEADER: _read_header, ANNOTATIONS: _read_annotations, PROPERTIES: _read_properties}
 
 
 def _identity(value: object) -> str | None:

@@ -196,6 +196,17 @@ def disposition(role: bool, first: int, last: int, state: bytes) -> bytes:
     return described(DISPOSITION, encode_list((b"\x41" if role else b"\x42", *numbers, b"\x41", state, b"\x42")))
 
 
+def runs(outcomes: list[tuple[int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """Rows of consecutive numbers with the same outcome, as (first, last, outcome)."""
+    found: list[tuple[int, int, bytes]] = []
+    for number, state in outcomes:
+        if found and found[-1][1] + 1 == number and found[-1][2] == state:
+            found[-1] = (found[-1][0], number, state)
+        else:
+            found.append((number, number, state))
+    return found
+
+
 def detach(handle: int, *, closed: bool, error: AmqpError | None = None) -> bytes:
     """A detach performative."""
     last = b"\x40" if error is None else error.encode()

@@ -55,20 +55,23 @@ def _calm(target: Target, needs) -> Iterator[None]:  # type: ignore[no-untyped-d
 @pytest.mark.parametrize("fault", ["detach", "close_connections", "abort_connections"])
 def test_open_links_recover_unaided(target: Target, queues: Queues, fault: str) -> None:
     queue = queues.make()
-    with target.client(retry_total=3) as client:
-        with client.get_queue_sender(queue) as sender, client.get_queue_receiver(queue) as receiver:
-            sender.send_messages(ServiceBusMessage("before"))
-            (first,) = receiver.receive_messages(1, max_wait_time=5)
-            receiver.complete_message(first)
-            ask(target, "faults", {fault: queue})
-            sender.send_messages(ServiceBusMessage("after"), timeout=30)
-            found: list[str] = []
-            deadline = time.monotonic() + 30
-            while not found and time.monotonic() < deadline:
-                for message in receiver.receive_messages(1, max_wait_time=5):
-                    found.append(str(message))
-                    receiver.complete_message(message)
-            assert found == ["after"]
+    with (
+        target.client(retry_total=3) as client,
+        client.get_queue_sender(queue) as sender,
+        client.get_queue_receiver(queue) as receiver,
+    ):
+        sender.send_messages(ServiceBusMessage("before"))
+        (first,) = receiver.receive_messages(1, max_wait_time=5)
+        receiver.complete_message(first)
+        ask(target, "faults", {fault: queue})
+        sender.send_messages(ServiceBusMessage("after"), timeout=30)
+        found: list[str] = []
+        deadline = time.monotonic() + 30
+        while not found and time.monotonic() < deadline:
+            for message in receiver.receive_messages(1, max_wait_time=5):
+                found.append(str(message))
+                receiver.complete_message(message)
+        assert found == ["after"]
 
 
 def test_a_busy_server_is_tried_again_or_told(target: Target, queues: Queues) -> None:
@@ -112,20 +115,23 @@ def test_a_clock_that_jumps(target: Target, queues: Queues) -> None:
     """Locks run out, scheduled messages come, tokens die: all by the endpoint's clock."""
     queue = queues.make(lock_duration="PT1M")
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)
-    with target.client(retry_total=0) as client:
-        with client.get_queue_sender(queue) as sender, client.get_queue_receiver(queue) as receiver:
-            sender.send_messages(ServiceBusMessage("held"))
-            sender.schedule_messages(ServiceBusMessage("later"), later)
-            (held,) = receiver.receive_messages(1, max_wait_time=5)
-            ask(target, "faults", {"clock_offset_ms": 600_000})
-            with pytest.raises(MessageLockLostError):
-                receiver.complete_message(held)
-            found: set[str] = set()
-            while len(found) < 2:
-                some = receiver.receive_messages(2, max_wait_time=10)
-                assert some
-                found |= {str(one) for one in some}
-            assert found == {"held", "later"}
+    with (
+        target.client(retry_total=0) as client,
+        client.get_queue_sender(queue) as sender,
+        client.get_queue_receiver(queue) as receiver,
+    ):
+        sender.send_messages(ServiceBusMessage("held"))
+        sender.schedule_messages(ServiceBusMessage("later"), later)
+        (held,) = receiver.receive_messages(1, max_wait_time=5)
+        ask(target, "faults", {"clock_offset_ms": 600_000})
+        with pytest.raises(MessageLockLostError):
+            receiver.complete_message(held)
+        found: set[str] = set()
+        while len(found) < 2:
+            some = receiver.receive_messages(2, max_wait_time=10)
+            assert some
+            found |= {str(one) for one in some}
+        assert found == {"held", "later"}
     with (
         target.client(target.with_token(target.token(queue, life=60)), retry_total=0) as client,
         pytest.raises(ServiceBusAuthenticationError),

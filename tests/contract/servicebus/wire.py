@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import uuid
+from collections import deque
 from typing import Self
 
 from local.servicebus.amqp import performatives as p
@@ -17,10 +18,10 @@ PATIENCE = 30.0
 
 
 def text_message(text: str | bytes, message_id: str | None = None) -> bytes:
-    """An encoded message with one Data section."""
+    """An encoded message with one Data section, durable."""
     body = text.encode() if isinstance(text, str) else text
     properties = described(0x73, encode_list([encode(message_id)])) if message_id else b""
-    return properties + described(0x75, encode(body))
+    return described(0x70, encode_list([b"\x41"])) + properties + described(0x75, encode(body))
 
 
 def body_of(payload: bytes) -> bytes:
@@ -41,16 +42,21 @@ class WireClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self._frames = FrameReader(1 << 20)
-        self._waiting: list[tuple[int, list[object], bytes]] = []
+        self._waiting: deque[tuple[int, list[object], bytes]] = deque()
         self._deliveries = 0
 
     @classmethod
-    async def connect(cls, port: int, context: ssl.SSLContext | None = None, host: str = "localhost") -> Self:
-        """Connect, and go through SASL, open and begin."""
+    async def connect(
+        cls, port: int, context: ssl.SSLContext | None = None, *, host: str = "localhost", login: str | None = None
+    ) -> Self:
+        """Connect, and go through SASL (ANONYMOUS, or PLAIN with `name:password`), open and begin."""
         client = cls(*await asyncio.open_connection(host, port, ssl=context, limit=1 << 18))
         client.write(HEADER_SASL)
         await client.reader.readexactly(8)
-        init = described(p.SASL_INIT, encode_list([encode(Symbol("ANONYMOUS")), b"\x40", b"\x40"]))
+        mechanism, response = (
+            ("ANONYMOUS", None) if login is None else ("PLAIN", f"\0{login.replace(':', chr(0))}".encode())
+        )
+        init = described(p.SASL_INIT, encode_list([encode(Symbol(mechanism)), encode(response), b"\x40"]))
         client.write(frame(0, init, TYPE_SASL))
         await client.next(p.SASL_MECHANISMS, p.SASL_OUTCOME)
         while client.last_code != p.SASL_OUTCOME:
@@ -75,7 +81,7 @@ class WireClient:
         """The next frame: code, fields, payload."""
         while True:
             if self._waiting:
-                return self._waiting.pop(0)
+                return self._waiting.popleft()
             data = await asyncio.wait_for(self.reader.read(1 << 18), PATIENCE)
             if not data:
                 raise ConnectionError("the endpoint closed the connection")
@@ -95,12 +101,13 @@ class WireClient:
             if found[0] == p.CLOSE:
                 raise ConnectionError(f"closed: {found[1][0]}")
 
-    def attach(self, handle: int, *, role: bool, source: str, target: str) -> None:
+    def attach(self, handle: int, *, role: bool, source: str, target: str, settle: int = 1) -> None:
         """Ask for a link, without waiting."""
-        snd, rcv = (0, 1) if role is p.RECEIVER else (2, 0)
+        snd, rcv = (0, settle) if role is p.RECEIVER else (2, 0)
+        durable = encode(UInt(2))  # says nothing to Service Bus; other brokers make a durable queue of it
         termini = [
-            described(p.SOURCE, encode_list([encode(source)])),
-            described(p.TARGET, encode_list([encode(target)])),
+            described(p.SOURCE, encode_list([encode(source), durable])),
+            described(p.TARGET, encode_list([encode(target), durable])),
         ]
         body = p.attach(
             f"link-{uuid.uuid4()}", handle, role, snd=snd, rcv=rcv, source=termini[0], target=termini[1],
@@ -141,9 +148,9 @@ class WireClient:
         )
         return number
 
-    async def open_receiver(self, handle: int, queue: str, credit: int) -> None:
-        """A receiver that waits with some credit."""
-        self.attach(handle, role=p.RECEIVER, source=f"amqps://localhost/{queue}", target="here")
+    async def open_receiver(self, handle: int, queue: str, credit: int, settle: int = 1) -> None:
+        """A receiver that waits with some credit; `settle` is its receiver-settle-mode (0: it settles by itself)."""
+        self.attach(handle, role=p.RECEIVER, source=queue, target="here", settle=settle)
         _, fields, _ = await self.next(p.ATTACH)
         while fields[1] != handle:
             _, fields, _ = await self.next(p.ATTACH)
@@ -152,15 +159,16 @@ class WireClient:
 
     async def open_sender(self, handle: int, queue: str) -> None:
         """A sender with its first credit."""
-        self.attach(handle, role=p.SENDER, source="here", target=f"amqps://localhost/{queue}")
+        self.attach(handle, role=p.SENDER, source="here", target=queue)
         _, fields, _ = await self.next(p.FLOW)
         while fields[4] != handle:
             _, fields, _ = await self.next(p.FLOW)
 
-    def settle(self, delivery_id: object, state: bytes = p.ACCEPTED_STATE) -> None:
-        """Ask for an outcome and let the endpoint settle."""
+    def settle(self, delivery_id: object, state: bytes = p.ACCEPTED_STATE, *, settled: bool = False) -> None:
+        """Ask for an outcome and let the endpoint settle, or settle at once."""
         assert isinstance(delivery_id, int)
-        fields = [b"\x41", encode(UInt(delivery_id)), encode(UInt(delivery_id)), b"\x42", state, b"\x42"]
+        numbers = encode(UInt(delivery_id)), encode(UInt(delivery_id))
+        fields = [b"\x41", *numbers, encode(settled), state, b"\x42"]
         self.send_frame(described(p.DISPOSITION, encode_list(fields)))
 
     async def close(self) -> None:
