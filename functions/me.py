@@ -9,6 +9,7 @@ from shared.composition import services
 from shared.http import Call, In, Out, Routes
 from shared.identity.authorizer import person_of
 from shared.identity.models import User
+from shared.organizations.errors import LastOwner
 from shared.organizations.invitations import Offer
 from shared.organizations.models import member_id
 from shared.platform.clock import Timestamp
@@ -157,6 +158,20 @@ async def leave_organization(call: Call) -> None:
     org, user = call.org, await _me(call)
     person = person_of(call)
     await call.services.members.leave(OrgId(org), member_id(user.user_id), by=person)
+
+
+@routes.delete("/v1/me", organization=False, if_match=False, problems=[LastOwner])
+async def delete_me(call: Call) -> None:
+    """Delete the account: every membership ends, name and address are forgotten, the session ends.
+
+    Refused while the caller is the last owner of an organization: hand it over or delete it first.
+    """
+    person = person_of(call)
+    user = await call.services.users.get(person.user)
+    await call.services.members.leave_all(await call.services.organizations.of_person(user), by=person)
+    await call.services.users.delete(person.user)
+    if call.principal.session is not None:
+        await call.services.identity.sessions.end(call.principal.session, "the account was deleted")
 
 
 async def _me(call: Call) -> User:

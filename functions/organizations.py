@@ -11,7 +11,7 @@ from shared.identity.errors import TooManyOrganizations
 from shared.identity.permissions import Permission
 from shared.organizations.errors import MemberNotFound, NotDeleted, OrganizationDeleted
 from shared.organizations.models import Organization
-from shared.platform.clock import Timestamp
+from shared.platform.clock import Timestamp, rfc3339
 from shared.platform.errors import Conflict
 from shared.platform.ids import MemberId, OrgId
 
@@ -90,11 +90,13 @@ async def update_organization(call: Call, body: OrganizationChange) -> Reply:
     return _reply(await call.services.organizations.change(call.org, changes, etag=call.if_match or "", by=by))
 
 
-@routes.delete("/v1/organization", permission=Permission.ORG_DELETE, response=OrganizationView)
+@routes.delete("/v1/organization", permission=Permission.ORG_DELETE, response=OrganizationView, durable=True)
 async def delete_organization(call: Call) -> Reply:
     """Delete the organization: out of use at once, erased after 30 days, restorable until then."""
     by = await caller_of(call)
-    return _reply(await call.services.organizations.delete(call.org, etag=call.if_match or "", by=by))
+    deleted = await call.services.organizations.delete(call.org, etag=call.if_match or "", by=by)
+    await _begin_erasure(call, deleted)
+    return _reply(deleted)
 
 
 @routes.post(
@@ -115,6 +117,17 @@ async def transfer_organization(call: Call, body: Transfer) -> Reply:
     """Hand the organization over to a member; the caller becomes an admin."""
     await call.services.organizations.transfer(call.org, body.member_id, by=await caller_of(call))
     return _reply(await call.services.organizations.get(call.org))
+
+
+async def _begin_erasure(call: Call, deleted: Organization) -> None:
+    """One flow for one deletion, by its id: a repeated call starts what a crash may have left unstarted."""
+    if deleted.deleted_at is None or deleted.erase_at is None:
+        return
+    flow = f"erase-{deleted.id}-{int(deleted.deleted_at.timestamp())}"
+    known = await call.durable.get_status(flow)
+    if not known or known.runtime_status is None:
+        job = {"org_id": deleted.id, "erase_at": rfc3339(deleted.erase_at)}
+        await call.durable.start_new("erase_organization", flow, job)
 
 
 def view_organization(organization: Organization) -> OrganizationView:

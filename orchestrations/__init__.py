@@ -10,4 +10,6 @@ MODULES: Final[tuple[str, ...]] = (
     "orchestrations.node_command",
     "orchestrations.fleet_sweep",
     "orchestrations.server_flows",
+    "orchestrations.erase_organization",
+    "orchestrations.signing_keys",
 )

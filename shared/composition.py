@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.http.principal import Auth
 from shared.messaging.reports import ReportType
-from shared.platform import telemetry
+from shared.platform import telemetry, warmup
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.ids import Ids
 from shared.platform.progress import Progress
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shared.nodes.reports import Reports
     from shared.nodes.service import Nodes
     from shared.organizations.access import AccessReader
+    from shared.organizations.erasure import Erasure
     from shared.organizations.invitations import Invitations
     from shared.organizations.members import Members
     from shared.organizations.roles import Roles
@@ -179,6 +180,13 @@ class Services:
         from shared.organizations.service import Organizations
 
         return Organizations(self.store, self.users, self.memberships, self.audit, self.clock)
+
+    @cached_property
+    def erasure(self) -> Erasure:
+        """The end of organizations whose grace is over."""
+        from shared.organizations.erasure import Erasure
+
+        return Erasure(self.store, self.users, self.identity.api_keys, self.nodes, self.memberships, self.clock)
 
     @cached_property
     def roles(self) -> Roles:
@@ -372,4 +380,7 @@ def services() -> Services:
     """The services of this process."""
     settings = load_settings()
     telemetry.set_up(settings)
-    return Services(settings)
+    made = Services(settings)
+    if settings.warm_up:
+        warmup.schedule(warmup.MODULES, made.database.ping)
+    return made

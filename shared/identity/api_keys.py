@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,7 +24,7 @@ from shared.identity.models import ApiKey, ApiKeyIndex, ApiKeyUse
 from shared.identity.permissions import Permission
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import Fault, Invalid
+from shared.platform.errors import Fault, Invalid, NotFound
 from shared.platform.ids import ApiKeyId, OrgId
 from shared.platform.results import Denied
 from shared.store.query import Slice, Where
@@ -140,6 +141,16 @@ class ApiKeys:
             await self._store.batch(org).replace(revoked).create(told).commit()
             await self._audit.settle(told)
         self._found.forget(lambda digest: digest == key.hash)
+
+    async def forget_all(self, org: OrgId) -> None:
+        """Remove what the directory knows of an organization's keys, for one that is being erased. May be repeated."""
+        hashes = await self._store.select(
+            org, ApiKey, "SELECT VALUE c.hash FROM c WHERE c.type = @type", [{"name": "@type", "value": "api_key"}]
+        )
+        for digest in hashes:
+            with suppress(NotFound):
+                await self._directory.delete(ApiKeyIndex, _index_id(str(digest)))
+        self._found.clear()
 
     async def authenticate(self, text: str, address: str) -> ApiKey:
         """The key that was sent.

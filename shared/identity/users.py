@@ -30,6 +30,8 @@ class Users:
         user = await self._directory.find(User, link.user_id)
         if user is None:
             user = await self._make(link.user_id, assertion)
+        if user.deleted_at is not None:
+            return user
         seen = _seen(user, assertion, self._clock.now().date().isoformat())
         if seen == user:
             return user
@@ -77,6 +79,17 @@ class Users:
     async def prefer(self, user: UserId, org: OrgId) -> None:
         """Remember the organization that the person last chose."""
         await self._directory.update(User, user, lambda u: u if u.preferred_org == org else u.having(preferred_org=org))
+
+    async def delete(self, user: UserId) -> None:
+        """Forget who the person is. The entry stays, so that nobody signs in as them again."""
+        now = self._clock.now()
+        await self._directory.update(
+            User,
+            user,
+            lambda u: u.having(
+                email=None, email_verified=False, name=None, memberships=(), preferred_org=None, deleted_at=now
+            ),
+        )
 
     async def _link(self, link_id: str) -> IdentityLink:
         try:

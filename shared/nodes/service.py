@@ -164,6 +164,14 @@ class Nodes:
         await services.namespaces.remove_queue(node.namespace, node.queue)
         return node
 
+    async def let_all_go(self, org: OrgId, reason: str, *, by: Actor) -> None:
+        """Decommission every node, for an organization that is being erased. May be repeated."""
+        ids = await self._services.store.select(
+            org, Node, "SELECT VALUE c.id FROM c WHERE c.type = @type", [{"name": "@type", "value": Node.type_name()}]
+        )
+        for node_id in ids:
+            await self.decommission(org, str(node_id), reason, by=by)
+
     async def forget(self, org: OrgId, node_id: str, *, by: Actor) -> None:
         """Delete a decommissioned node's record; the audit trail keeps that it was.
 

@@ -102,6 +102,18 @@ class Members:
 
         await self._remove(org, member, "*", "member.left", by.actor, check)
 
+    async def leave_all(self, belonging: list[tuple[Organization, Member]], *, by: Person) -> None:
+        """Leave every organization, or none; those that are deleted already are left to their erasure.
+
+        Raises:
+            LastOwner: of one of them (unless others change in between, then some have been left).
+        """
+        alive = [(found.org_id, member) for found, member in belonging if found.deleted_at is None]
+        for org, member in alive:
+            rules.without_member(await self._store.get(org, Roster, ROSTER_ID), member.user_id, member.role)
+        for org, member in alive:
+            await self.leave(org, MemberId(member.id), by=by)
+
     async def _remove(
         self,
         org: OrgId,

@@ -387,3 +387,39 @@ def test_parallel_invitations_do_not_pass_the_limit(house: HouseForTests) -> Non
     made = [reply for reply in replies if reply.status_code == 201]
     assert len(made) == 4  # the owner is the fifth
     assert {code_of(r) for r in replies if r.status_code != 201} == {"member_limit_reached"}
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_deleted_when_nobody_is_left_without_an_owner(house: HouseForTests) -> None:
+    person = Person.sign_up(house, "leaving")
+    owned = person.found_organization("Owned alone")
+    other = Person.sign_up(house, "host").found_organization("Visited")
+    visited = join(person, other, "operator")
+    assert code_of(visited.call("DELETE", "/v1/me")) == "last_owner"
+    assert visited.get("/v1/organization").status_code == 200  # nothing was left half-way
+    newcomer(house, owned, "owner")
+    assert visited.call("DELETE", "/v1/me").status_code == 204
+    assert code_of(visited.get("/v1/me")) == "session_ended"
+    assert other.get("/v1/members?role=operator").json()["items"] == []
+    again = person.sign_in().exchange()
+    assert again.status_code == 400
+    assert "deleted" in again.json()["error_description"]
+
+
+def test_a_deletion_starts_one_flow_that_waits_out_the_grace(house: HouseForTests) -> None:
+    api = Person.sign_up(house, "ender").found_organization("Ending")
+    deleted = api.change("DELETE", "/v1/organization").json()
+    assert api.change("DELETE", "/v1/organization").status_code == 200  # again: the same flow
+    second = int(datetime.fromisoformat(deleted["deleted_at"]).timestamp())
+    key = json.loads((house.folder / "host" / "keys.json").read_text())
+    flow = f"erase-{api.organization}-{second}"
+    url = f"{house.api}/runtime/webhooks/durabletask/instances/{flow}"
+    reply = requests.get(url, params={"code": key["master"]}, timeout=30)
+    assert reply.status_code == 202, reply.text  # it is under way
+    found = reply.json()
+    assert found["name"] == "erase_organization"
+    assert found["runtimeStatus"] in ("Pending", "Running")
+    given = found["input"] if isinstance(found["input"], dict) else json.loads(found["input"])
+    assert given["erase_at"] == deleted["erase_at"]
