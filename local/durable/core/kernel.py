@@ -54,19 +54,24 @@ class Kernel:
         self.log = log
         self._on_lost = on_lost
         self._after: list[Callable[[], None]] = []
+        self._after_group: tuple[int, int] | None = None
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run an action once all that was written in this turn of the loop is on disk; never, if that fails.
 
-        turn n      unit() -> call_soon(commit)    after_commit() -> call_soon(actions)
-        turn n+1    commit                         actions        (the loop keeps the order)
+        turn n      unit() -> call_soon(commit 1)   after_commit(a) -> call_soon(group 1)
+        turn n+1    commit 1 . unit() -> call_soon(commit 2)   after_commit(b) -> call_soon(group 2) . group 1: a
+        turn n+2    commit 2 . group 2: b           (the loop keeps the order; the count of commits tells the groups apart)
         """
-        if not self._after:
-            asyncio.get_running_loop().call_soon(self._run_after, self.generation)
+        group = (self.generation, self.committer.commits)
+        if self._after_group != group:
+            self._after_group, self._after = group, []
+            asyncio.get_running_loop().call_soon(self._run_after, self.generation, self._after)
         self._after.append(action)
 
-    def _run_after(self, generation: int) -> None:
-        actions, self._after = self._after, []
+    def _run_after(self, generation: int, actions: list[Callable[[], None]]) -> None:
+        if self._after is actions:
+            self._after_group = None
         if generation == self.generation:
             for action in actions:
                 action()
@@ -74,5 +79,4 @@ class Kernel:
     def lost(self, error: Exception) -> None:
         """A write failed: forget what memory holds."""
         self.generation += 1
-        self._after.clear()
         self._on_lost(error)

@@ -59,7 +59,6 @@ class House:
         """Lose everything that is not committed, as a kill would."""
         core = self.engine._core
         core.kernel.generation += 1  # whatever still runs must do nothing more
-        core.kernel._after.clear()
         if core.kernel.committer._open:
             core.kernel.committer.connection.execute("ROLLBACK")
             core.kernel.committer._open = False
