@@ -22,7 +22,8 @@ from shared.http.request import Request
 from shared.http.route import Route
 from shared.http.wire import Response, check_value, request_of
 from shared.platform import telemetry, tracing
-from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind, Unauthenticated
+from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind, Unauthenticated, Unavailable
+from shared.platform.settings import SettingsError
 from shared.store.charge import Charge
 from shared.store.charge import current as charge_current
 
@@ -66,14 +67,16 @@ class Pipeline:
         """The function that the platform calls for what no route takes."""
 
         async def trigger(req: func.HttpRequest) -> func.HttpResponse:
-            backing = self.backing()
             request = request_of(req.method, req)
             extra: dict[str, str] = {}
             try:
+                backing = self.backing()
                 if request.path == "/" and request.method == "GET":
                     return self._response(request, Reply(status=302, location="/docs"), 302, extra)
                 await backing.rate_limiter.count("open", NOBODY, request, extra)
                 return self._response(request, fallback.answer(request, backing.settings.cors_origins), 204, extra)
+            except SettingsError as error:
+                return self._misconfigured(error, request)
             except Fault as fault:
                 if "allow" in fault.figures:
                     extra["Allow"] = str(fault.figures["allow"])
@@ -93,9 +96,12 @@ class Pipeline:
 
     async def serve(self, route: Route, raw: func.HttpRequest, client: str | None) -> func.HttpResponse:
         """Answer one request."""
-        backing = self._backing or self.backing()
         request = request_of(route.method, raw)
         extra: dict[str, str] = {}
+        try:
+            backing = self._backing or self.backing()
+        except SettingsError as error:
+            return self._misconfigured(error, request)
         charge = Charge()
         token, charged = tracing.current.set(request.trace), charge_current.set(charge)
         try:
@@ -171,6 +177,13 @@ class Pipeline:
         if isinstance(result, Reply):
             return result
         return Reply(result, status=204 if result is None else route.status)
+
+    def _misconfigured(self, error: SettingsError, request: Request) -> func.HttpResponse:
+        """The app cannot run at all: its log says which settings are missing, a caller only that it is so."""
+        _log.critical(str(error), extra={"request_id": request.id})
+        fault = Unavailable("the settings of this app are not complete; its log names them", retry_after=60)
+        extra: dict[str, str] = {}
+        return self._response(request, _refusal(fault, request, extra), 503, extra)
 
     def _response(self, request: Request, reply: Reply, usual: int, extra: dict[str, str]) -> func.HttpResponse:
         out = {**self._standing, **extra}

@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=16_777_216)
     rate_limits: bool = True
+    warm_up: bool = True
 
     telemetry_exporter: Literal["none", "console", "otlp"] = "none"
     telemetry_endpoint: str | None = None

@@ -57,7 +57,9 @@ def fault_for(status: int, what: str, retry_after: float | None = None) -> Fault
         return DocumentTooLarge(f"{what} is larger than 2 MB")
     if status == 429:
         return StoreBusy("the store is at its limit of request units", retry_after=retry_after or 1.0)
-    if status in (408, 410, 449, 500, 502, 503, 504, 0):
+    if (
+        status in (408, 410, 449, 500, 502, 503, 504, 0) or status < 400
+    ):  # below 400: something else sits at its address
         return StoreUnavailable(f"the store answered {status or 'nothing'}", retry_after=1.0)
     return Internal(f"the store answered {status} for {what}")
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -92,3 +92,11 @@ class Part:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+@contextlib.contextmanager
+def dead_address() -> Iterator[str]:
+    """An HTTP address at which nothing answers: its port is held, so that nobody else can listen there meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"

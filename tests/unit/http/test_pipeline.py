@@ -341,3 +341,23 @@ async def test_the_charge_of_the_store_is_told_in_development_only() -> None:
     assert told.headers["X-Request-Charge"] == "2.83"
     assert "X-Request-Charge" not in quiet.headers
     assert quiet.headers["Strict-Transport-Security"].startswith("max-age=")
+
+
+async def test_missing_settings_are_one_clear_line_in_the_log_and_a_503(caplog: pytest.LogCaptureFixture) -> None:
+    from shared.http import Routes
+    from shared.platform.settings import SettingsError
+
+    def incomplete() -> Backing:
+        raise SettingsError("settings: COSMOS_ENDPOINT is missing")
+
+    sample, _ = make(Backing())
+    routes = Routes("things", incomplete)
+    for route in sample.declared:
+        if route.name in ("notes", "broken"):
+            routes.route(route.method, route.path, auth=route.auth, media_type=route.media_type)(route.handler)
+    answer = await Doors(routes).call("GET", "/v1/notes.txt")
+    assert (answer.status, answer.json["code"]) == (503, "unavailable")
+    assert "COSMOS_ENDPOINT" not in answer.body.decode()
+    assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
+        "settings: COSMOS_ENDPOINT is missing"
+    ]

@@ -9,6 +9,7 @@ from shared.composition import Services
 from shared.platform.settings import load_settings
 from tests.support.clocks import SetClock
 from tests.support.cosmos import CosmosPart
+from tests.support.processes import dead_address
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,9 @@ async def services(database: dict[str, str], clock: SetClock) -> AsyncIterator[S
     made = Services(load_settings(database), clock=clock)
     yield made
     await made.close()
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    with dead_address() as address:
+        yield address
