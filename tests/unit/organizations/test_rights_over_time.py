@@ -11,10 +11,10 @@ from shared.identity.caller import Caller
 from shared.identity.errors import NotAMember
 from shared.identity.permissions import ROLE_PERMISSIONS, Permission, Role
 from shared.organizations.models import Member, member_id
-from shared.platform.errors import Unavailable
 from shared.platform.ids import GrantId, OrgId, UserId
 from shared.platform.results import Denied, Ok
 from shared.platform.settings import load_settings
+from shared.store.errors import StoreBusy
 from tests.support.clocks import SetClock
 from tests.support.cosmos import CosmosPart
 from tests.support.seeding import Owner, seed_owner
@@ -88,7 +88,7 @@ async def test_while_the_store_refuses_only_remembered_rights_count(
         try:
             assert (await services.memberships.access(owner.org, owner.user)).role == "owner"
             break
-        except Unavailable:
+        except StoreBusy:
             refusals += 1
     assert refusals >= 1
 
