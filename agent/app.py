@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ STATUS_FILE: Final = "status.json"
 PURGE_SECONDS: Final = 3600.0
 STATUS_SECONDS: Final = 10.0
 GOODBYE_SECONDS: Final = 3.0
+CANCEL_AGAIN_SECONDS: Final = 0.5
 
 
 class Agent:
@@ -122,9 +124,15 @@ class Agent:
             await asyncio.sleep(0.05)
 
     async def _close(self, tasks: list[asyncio.Task[Any]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Once is not enough: a task group whose child fails in the same turn raises that failure, and the cancellation is
+        # lost in it (the broker dies while we are told to end: the link would go on to its next try).
+        pending: Collection[asyncio.Task[Any]] = tasks
+        while pending:
+            for task in pending:
+                task.cancel()
+            done, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+            for task in done:
+                task.cancelled() or task.exception()  # seen, so that nobody complains
         await self.inbox.close()
         for part in self.parts:
             await part.close()

@@ -32,19 +32,20 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Start every part, do the main job once, and stay up."""
     with DataFolder(arguments.data, "meridian") as folder:
-        return _run_house(folder, _ports(arguments), main_job=not arguments.bare, stay=True)
+        house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
+        return _run_house(house, main_job=not arguments.bare, stay=True)
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Do the main job once on a fresh house with ports of its own, tell what it took, and stop."""
     with tempfile.TemporaryDirectory(prefix="meridian-demo-") as place, DataFolder(Path(place), "meridian") as folder:
-        return _run_house(folder, _ports(arguments), main_job=True, stay=False)
+        house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
+        return _run_house(house, main_job=True, stay=False)
 
 
-def _run_house(folder: DataFolder, ports: Ports, *, main_job: bool, stay: bool) -> int:
-    house = House(ROOT, folder, ports)
+def _run_house(house: House, *, main_job: bool, stay: bool) -> int:
     parts = (*house.parts(), *(house.main_job() if main_job else ()))
-    console = Console([part.name for part in parts], folder.path / "logs")
+    console = Console([part.name for part in parts], house.data / "logs")
     return asyncio.run(Supervisor(parts, console).run(stay=stay))
 
 
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--bare", action="store_true", help="no demo user, no node, no server: the parts alone"
             )
+        if name in ("run", "demo"):
+            command.add_argument("--verbose", action="store_true", help="show each call, not failures alone")
         if name == "clean-data":
             continue
         command.add_argument(

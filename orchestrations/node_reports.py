@@ -37,7 +37,7 @@ async def node_reports(messages, client: str) -> None:  # type: ignore[no-untype
                 or "No instance" in str(error)
                 or "already completed" in str(error)
             ):
-                _log.info("nobody waits for %s of %s any more", event, instance)
+                _log.debug("nobody waits for %s of %s any more", event, instance)
                 return
             raise
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from local.common.database import Synchronous
 
 MAX_DEFAULT_THREADS = 32  # the worker's own default is min(32, processors + 4)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the host was asked for. Paths are absolute: loading an app changes the current folder."""
 
     app: Path
@@ -32,7 +32,7 @@ class Options:
     quiet: bool = False
     colour: bool | None = None
     reload: bool = False
-    meter_sources: dict[str, str] = field(default_factory=dict)
+    meter_sources: Mapping[str, str] = MappingProxyType({})
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -145,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
         help="add the JSON counters of another part to /diagnostics/cost; may be repeated",
     )
     parser.add_argument("--show-keys", action="store_true", help="print the access keys")
-    parser.add_argument("--quiet", action="store_true", help="show failures only, not each call")
+    parser.add_argument(
+        "--quiet", action="store_true", help="show failures only: no list of functions, no line for each call"
+    )
     parser.add_argument("--no-colour", action="store_true", help="no colours, even on a terminal")
     return parser

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def start_table(host: Host) -> Iterator[str]:
     """The lines of the table: functions by kind, where they answer, where the keys lie."""
     width = max(len(function.name) for function in host.functions)
-    for function in sorted(host.functions, key=lambda each: (each.kind, each.name)):
+    shown = () if host.options.quiet else sorted(host.functions, key=lambda each: (each.kind, each.name))
+    for function in shown:
         off = "  (disabled)" if function.disabled else ""
         yield f"  {function.kind.removesuffix('Trigger'):<13} {function.name:<{width}}  {_where(host, function)}{off}"
     count = len(host.functions)

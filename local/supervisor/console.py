@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -46,8 +47,10 @@ class Console:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colourful else text
 
     def _print(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        # A terminal or a pipe may go away while the house is being stopped: stopping it matters more than the words.
+        with contextlib.suppress(OSError, ValueError):
+            self._out.write(text + "\n")
+            self._out.flush()
 
 
 def _file_logger(name: str, folder: Path) -> logging.Logger:

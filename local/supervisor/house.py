@@ -45,8 +45,9 @@ class Ports:
 class House:
     """The parts for one data folder and one set of ports."""
 
-    def __init__(self, root: Path, folder: DataFolder, ports: Ports) -> None:
-        self.root, self.ports = root, ports
+    def __init__(self, root: Path, folder: DataFolder, ports: Ports, *, verbose: bool = True) -> None:
+        """Args: `verbose` false leaves the lines of successful calls out of the host's log."""
+        self.root, self.ports, self._verbose = root, ports, verbose
         self.data = folder.path
         self.cosmos_key = folder.secret("cosmos.key", base64.b64encode(secrets.token_bytes(64)).decode())
         self.bus_key = folder.secret("servicebus.key", base64.b64encode(secrets.token_bytes(32)).decode())
@@ -167,7 +168,7 @@ class House:
         return Part(
             name="host",
             command=_python(
-                "local.functions_host", self.root, "--port", port, "--data", self.data / "host", *self._meters()
+                "local.functions_host", self.root, "--port", port, "--data", self.data / "host", *self._host_options()
             ),
             port=port,
             env=self.settings(),
@@ -212,10 +213,11 @@ class House:
         """Where this machine's agent keeps its key, its journal and the servers."""
         return self.data / "agent"
 
-    def _meters(self) -> tuple[str, ...]:
+    def _host_options(self) -> tuple[str, ...]:
         ports = self.ports
         cosmos, bus = f"http://127.0.0.1:{ports.cosmos}", f"https://127.0.0.1:{ports.bus_admin}"
-        return ("--meter-source", f"cosmos={cosmos}/_local/meter", "--meter-source", f"bus={bus}/_local/meter")
+        meters = ("--meter-source", f"cosmos={cosmos}/_local/meter", "--meter-source", f"bus={bus}/_local/meter")
+        return meters if self._verbose else (*meters, "--quiet")
 
 
 def _python(module: str, *arguments: object) -> tuple[str, ...]:
