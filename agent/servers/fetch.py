@@ -46,9 +46,15 @@ async def download(
         StepFailed: it cannot be had, is larger than `limit` bytes, or has another digest. Nothing is left behind then.
     """
     stop = threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell(percent: int) -> None:  # from the thread: what listens belongs to the loop
+        if on_percent is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(on_percent, percent)
+
     part = target.with_name(target.name + ".part")
     try:
-        await asyncio.to_thread(_download, url, part, digest, limit, stop, on_percent)
+        await asyncio.to_thread(_download, url, part, digest, limit, stop, tell)
         part.rename(target)
     finally:
         stop.set()  # a cancelled wait leaves the thread behind: it ends at its next chunk
@@ -56,7 +62,7 @@ async def download(
 
 
 def _download(
-    url: str, part: Path, digest: str, limit: int, stop: threading.Event, on_percent: Callable[[int], None] | None
+    url: str, part: Path, digest: str, limit: int, stop: threading.Event, tell: Callable[[int], None]
 ) -> None:
     algorithm, _, wanted = digest.partition(":")
     hasher, got, shown = hashlib.new(algorithm, usedforsecurity=False), 0, -1
@@ -76,9 +82,9 @@ def _download(
                 hasher.update(chunk)
                 file.write(chunk)
                 percent = got * 100 // total if total else 0
-                if on_percent is not None and percent > shown:
+                if percent > shown:
                     shown = percent
-                    on_percent(percent)
+                    tell(percent)
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(url, error) from None
     if hasher.hexdigest() != wanted:

@@ -30,7 +30,7 @@ from shared.messaging.server_spec import ServerSpec
 
 log = logging.getLogger("meridian.servers")
 LAST_LINES: Final = 20
-PROGRESS_SECONDS: Final = 2.0  # a step's progress is told at most so often
+PROGRESS_SECONDS: Final = 2.0  # how often an operation's progress is told, if it changed
 QUIET_SECONDS: Final = 1.0  # what is over sooner is told once, at its end
 
 
@@ -57,7 +57,6 @@ class Keeper:
         self._work: asyncio.Task[None] | None = None
         self._work_task_id: str | None = None
         self._waiting: asyncio.Task[None] | None = None  # for the end of a back-off
-        self._told_at = 0.0
 
     # ---------------------------------------------------------------- commands
 
@@ -93,9 +92,10 @@ class Keeper:
 
     async def _operate(self, task_id: str | None, work: Callable[[Operation], Awaitable[None]]) -> Outcome:
         await self._end_work()
-        operation = Operation(task_id, self._progress)
-        self._operation, self._began, self._work_task_id = operation, time.time(), task_id
-        task = self._work = asyncio.create_task(self._run(work, operation), name=f"work on {self.spec.server_id}")
+        operation = Operation(task_id)
+        self._work_task_id = task_id
+        task = self._work = asyncio.create_task(_run(work, operation), name=f"work on {self.spec.server_id}")
+        telling = self._context.spawn(self._tell_progress(operation), "tell progress") if task_id else None
         try:
             await asyncio.shield(task)
         except StepFailed as error:
@@ -109,10 +109,10 @@ class Keeper:
             return self._outcome(
                 operation, Status.CANCELLED, "cancelled", "it was cancelled, or something newer was asked"
             )
+        finally:
+            if telling is not None:
+                telling.cancel()
         return self._outcome(operation, Status.SUCCEEDED, "ok", "")
-
-    async def _run(self, work: Callable[[Operation], Awaitable[None]], operation: Operation) -> None:
-        await work(operation)
 
     async def _end_work(self) -> None:
         if self._waiting is not None:
@@ -363,7 +363,6 @@ class Keeper:
     def tell(self, operation: Operation | None) -> None:
         """Put a report into the outbox."""
         report = self.report(operation)
-        self._told_at = time.time()
         self._context.outbox.add(
             ReportType.SERVER_REPORT,
             report,
@@ -372,9 +371,15 @@ class Keeper:
             keep=not report.samples,
         )
 
-    def _progress(self, may_wait: bool) -> None:
-        """A step changed: told when the operation lasts, never for what is over in a moment."""
-        now = time.time()
-        pause = PROGRESS_SECONDS if may_wait else QUIET_SECONDS
-        if self._operation.task_id and now - self._began >= QUIET_SECONDS and now - self._told_at >= pause:
-            self.tell(self._operation)
+    async def _tell_progress(self, operation: Operation) -> None:
+        """An operation that lasts is told of: what is over in a moment is told once, at its end."""
+        await asyncio.sleep(QUIET_SECONDS)
+        while True:
+            if operation.changed:
+                operation.changed = False
+                self.tell(operation)
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+
+async def _run(work: Callable[[Operation], Awaitable[None]], operation: Operation) -> None:
+    await work(operation)

@@ -14,16 +14,11 @@ from shared.messaging.server_messages import StepName, StepReport
 
 
 class Operation:
-    """Records steps; `on_change` is called after each change, with whether it can wait (percents can)."""
+    """Records steps. `changed` is set by each change, for whoever tells of them."""
 
-    def __init__(
-        self,
-        task_id: str | None = None,
-        on_change: Callable[[bool], None] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, task_id: str | None = None, clock: Callable[[], float] = time.time) -> None:
         self.task_id = task_id
-        self._on_change = on_change or (lambda _: None)
+        self.changed = False
         self._clock = clock
         self._steps: dict[str, StepReport] = {}
         self.output: deque[str] = deque(maxlen=TAIL_LINES)
@@ -47,7 +42,7 @@ class Operation:
         def tell(percent: int, detail: str) -> None:
             step = self._steps[name]
             if (percent, detail) != (step.percent, step.detail):
-                self._put(replace(step, percent=min(max(percent, 0), 99), detail=detail[:200]), may_wait=True)
+                self._put(replace(step, percent=min(max(percent, 0), 99), detail=detail[:200]))
 
         try:
             yield tell
@@ -63,6 +58,6 @@ class Operation:
         """A step that was not needed."""
         self._put(StepReport(name, "skipped", self._clock(), percent=100, detail=detail))
 
-    def _put(self, step: StepReport, *, may_wait: bool = False) -> None:
+    def _put(self, step: StepReport) -> None:
         self._steps[step.name] = step
-        self._on_change(may_wait)
+        self.changed = True

@@ -294,6 +294,8 @@ class Servers:
         operation = operation_of(server, observed)
         if operation is not None and operation.until <= self._clock.now():
             operation = None
+        if status is Status.SUSPENDED and (status, event) not in TRANSITIONS:
+            raise ServerSuspended(f"it is suspended: {server.desired.suspended}")
         interrupts = event in (Event.DELETE, Event.KILL, Event.SUSPEND, Event.STOP)
         if operation is not None and operation.kind == TaskKind.PROVISION and event is not Event.DELETE:
             raise OperationUnderWay(f"it is being provisioned (task {operation.task_id})", task=operation.task_id)
@@ -301,8 +303,6 @@ class Servers:
             raise OperationUnderWay(f"{operation.kind} is under way (task {operation.task_id})", task=operation.task_id)
         if (status, event) in TRANSITIONS:
             return
-        if status is Status.SUSPENDED:
-            raise ServerSuspended(f"it is suspended: {server.desired.suspended}")
         raise NotInThisState(f"it is {status}, and {event} is not possible then", status=status.value)
 
     async def edit(
