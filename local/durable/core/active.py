@@ -18,6 +18,7 @@ from local.durable.core.events import (
 )
 from local.durable.core.store import InstanceRow, Store
 
+WIDE = 64
 UNKNOWN = 1 << 40  # rows of an instance that was read from the file
 _CONTROL = frozenset({EXECUTION_TERMINATED, SUSPENDED, RESUMED, GENERIC})
 
@@ -31,14 +32,26 @@ class Active:
         inbox: messages not taken in.
         queued: it stands in the queue of episodes.
         busy: its decider is at work in a thread.
-        resting: it waits a little, so that messages gather.
+        rest: it waits a little, so that messages gather; `long_rest` tells that the wait is more than a moment.
         decider: kept between episodes, or None.
         started: ExecutionStarted, while the first episode has not been.
         pending: rows in `tasks` and `timers` at most; it lets a finished instance spare their deletion.
         gone: it is no longer this instance's state.
     """
 
-    __slots__ = ("busy", "decider", "episode", "gone", "inbox", "pending", "queued", "rest", "row", "started")
+    __slots__ = (
+        "busy",
+        "decider",
+        "episode",
+        "gone",
+        "inbox",
+        "long_rest",
+        "pending",
+        "queued",
+        "rest",
+        "row",
+        "started",
+    )
 
     def __init__(self, row: InstanceRow, episode: int, started: Event | None = None, pending: int = UNKNOWN) -> None:
         self.row = row
@@ -47,6 +60,7 @@ class Active:
         self.queued = False
         self.busy = False
         self.rest: asyncio.TimerHandle | None = None
+        self.long_rest = False
         self.decider: Decider | None = None
         self.started = started
         self.pending = pending
@@ -64,8 +78,13 @@ class Active:
 
     @property
     def held(self) -> bool:
-        """A message that comes now is not taken in with this turn."""
-        return self.busy or self.rest is not None or self.row.status == statuses.SUSPENDED
+        """A message that comes now may have to wait for long."""
+        return self.busy or self.long_rest or self.row.status == statuses.SUSPENDED
+
+    @property
+    def wide(self) -> bool:
+        """So many activities and timers are out that their results should come in batches."""
+        return WIDE <= self.pending < UNKNOWN // 2
 
     @property
     def ready(self) -> bool:

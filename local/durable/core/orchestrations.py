@@ -29,6 +29,8 @@ from local.durable.options import DurableOptions, Invocation
 SLICE_SECONDS = 0.010  # the loop gets its turn, and what was written its commit, at least this often
 THREAD_ABOVE_EVENTS = 400  # a replay of more events (about 13 ms) happens in a thread
 REST_FACTOR = 1.5
+WIDE_REST_SECONDS = 0.004  # a fan-out of thousands then has a tenth of the episodes, and each result is that much later
+LONG_REST_SECONDS = 0.050  # results that have to wait longer than this are written down before
 SLOW_SECONDS = 1.0  # an episode runs on the event loop: everything else waits for it
 
 
@@ -195,6 +197,8 @@ class Orchestrations:
             self.active.touch(active)
             if seconds > self._options.coalesce_after_seconds:
                 self._rest(active, seconds * REST_FACTOR)
+            elif active.wide:
+                self._rest(active, WIDE_REST_SECONDS)
             elif active.inbox:
                 self.wake(active)
         if seconds > SLOW_SECONDS:
@@ -210,8 +214,9 @@ class Orchestrations:
 
     def _rest(self, active: Active, seconds: float) -> None:
         def over() -> None:
-            active.rest = None
+            active.rest, active.long_rest = None, False
             if not active.gone:
                 self.wake(active)
 
+        active.long_rest = seconds > LONG_REST_SECONDS
         active.rest = asyncio.get_running_loop().call_later(seconds, over)
