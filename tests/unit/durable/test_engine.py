@@ -18,7 +18,6 @@ from local.durable.engine import DurableEngine
 from local.durable.options import DurableOptions, Invocation
 from tests.unit.durable.conftest import House
 
-
 # An event that comes early makes the SDK warn of a duplicate; it is none.
 pytestmark = pytest.mark.filterwarnings("ignore:Potential duplicate Task")
 
