@@ -106,6 +106,13 @@ class Fleet:
         except AlreadyExists:
             return await self._directory.get(model, empty.id)
 
+    async def organizations(self) -> set[OrgId]:
+        """Every organization that has, or had, a node: for sweeps, which go from partition to partition."""
+        shards = await self._directory.find(Shards, SHARDS_ID)
+        numbers = range(shards.count if shards else 0)
+        rosters = await asyncio.gather(*(self._directory.find(Roster, Roster.id_of(number)) for number in numbers))
+        return {org for roster in rosters if roster is not None for _, org in roster.nodes}
+
     # ---------------------------------------------------------------- beats
 
     def fresh(self, shard: int, place: int, sequence: int) -> bool:
