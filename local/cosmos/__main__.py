@@ -25,6 +25,7 @@ from local.cosmos.auth import MasterKey
 from local.cosmos.continuation import TokenSigner
 from local.cosmos.engine import MAX_RANGES, Engine, Options
 from local.cosmos.housekeeping import keep_house
+from local.cosmos.protocol import CosmosProtocol
 from local.cosmos.storage import Storage
 
 PART = "cosmos"
@@ -127,6 +128,7 @@ async def serve(arguments: argparse.Namespace) -> None:
 async def _run(engine: Engine, listener: socket.socket, stop: asyncio.Event) -> None:
     config = uvicorn.Config(
         App(engine),
+        http=CosmosProtocol,
         lifespan="off",
         access_log=False,
         server_header=False,

@@ -20,7 +20,7 @@ from local.cosmos.query.execution import Target
 FROM_NOW = "*"
 
 
-async def read_changes(engine: Engine, request: Request) -> Response:
+def read_changes(engine: Engine, request: Request) -> Response:
     """`GET .../docs` with `A-IM`.
 
     The continuation is an ETag that holds a log sequence number; 304 tells that there is nothing new.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
@@ -11,13 +12,13 @@ from local.cosmos.charges import Operation
 from local.cosmos.documents import LIVE
 from local.cosmos.engine import Engine
 from local.cosmos.errors import CosmosError, Substatus, bad_request
-from local.cosmos.http import Request, Response
+from local.cosmos.http import Answer, Request, Response
 from local.cosmos.items import KEY_HEADER, item_headers, locate
 from local.cosmos.jsonvalue import Value
 from local.cosmos.model import Container
 from local.cosmos.partition import PartitionKey, parse_header, prefix_range
 from local.cosmos.query.crosspartition import needs_plan, query_plan
-from local.cosmos.query.execution import Target
+from local.cosmos.query.execution import Page, QueryRun, Target
 from local.cosmos.query.parser import parse
 from local.cosmos.query.plan import make_plan, parameters_of
 from local.cosmos.query.routing import Pinned, pinned
@@ -37,13 +38,13 @@ def _scoped(request: Request) -> bool:
     return any(name in request.headers for name in _SCOPED)
 
 
-async def read_all(engine: Engine, request: Request) -> Response:
+def read_all(engine: Engine, request: Request) -> Answer:
     """`GET .../docs`: every item of a container or partition."""
     container = engine.storage.container(request.segments[1], request.segments[3])
-    return await _answer(engine, request, container, ALL_ITEMS, {}, Operation.FEED)
+    return _answer(engine, request, container, ALL_ITEMS, {}, Operation.FEED)
 
 
-async def query_items(engine: Engine, request: Request) -> Response:
+def query_items(engine: Engine, request: Request) -> Answer:
     """`POST .../docs` with a query."""
     container = engine.storage.container(request.segments[1], request.segments[3])
     body = shape.parse(request.body)
@@ -67,17 +68,17 @@ async def query_items(engine: Engine, request: Request) -> Response:
             substatus=Substatus.CROSS_PARTITION_QUERY_NOT_SERVABLE,
             extra={"additionalErrorInfo": plan},
         )
-    return await _answer(engine, request, container, text, parameters, Operation.QUERY)
+    return _answer(engine, request, container, text, parameters, Operation.QUERY)
 
 
-async def _answer(
+def _answer(
     engine: Engine,
     request: Request,
     container: Container,
     text: str,
     parameters: dict[str, Any],
     operation: Operation,
-) -> Response:
+) -> Answer:
     plan = make_plan(text, parameters, push_down=engine.options.push_down and not container.scan_only)
     if plan.query.order_by and container.served_orders.get(text) != container.version:
         check_order(plan.query, container.definition)
@@ -89,18 +90,24 @@ async def _answer(
     size = page_size(request)
     token = request.headers.find("x-ms-continuation")
     state = engine.tokens.read(_binding(container, target, text, parameters), token) if token else None
-    page = await run_query(engine, container, plan, target, parameters, size, state)
-    body = b'{"_rid":"%s","Documents":[%s],"_count":%d}' % (
-        container.resource_id.encode(),
-        b",".join(page.rows),
-        len(page.rows),
-    )
-    headers = item_headers(engine, container)
-    headers["x-ms-item-count"] = str(len(page.rows))
-    if page.state is not None:
-        headers["x-ms-continuation"] = engine.tokens.make(_binding(container, target, text, parameters), page.state)
-    charge = charges.query(page.loaded, page.loaded_bytes, len(body))
-    return Response(200, body, headers, charge, operation)
+
+    def response(page: Page) -> Response:
+        body = b'{"_rid":"%s","Documents":[%s],"_count":%d}' % (
+            container.resource_id.encode(),
+            b",".join(page.rows),
+            len(page.rows),
+        )
+        headers = item_headers(engine, container)
+        headers["x-ms-item-count"] = str(len(page.rows))
+        if page.state is not None:
+            headers["x-ms-continuation"] = engine.tokens.make(_binding(container, target, text, parameters), page.state)
+        return Response(200, body, headers, charges.query(page.loaded, page.loaded_bytes, len(body)), operation)
+
+    async def later(page: Awaitable[Page]) -> Response:
+        return response(await page)
+
+    page = run_query(engine, container, QueryRun(plan, target, parameters, size, state))
+    return response(page) if isinstance(page, Page) else later(page)
 
 
 def _binding(container: Container, target: Target, text: str, parameters: dict[str, Any]) -> bytes:

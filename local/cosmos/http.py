@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from local.cosmos.charges import METADATA, Operation
@@ -82,3 +83,7 @@ class Response:
     charge: float = METADATA
     operation: Operation = Operation.METADATA
     content_type: str = "application/json"
+
+
+# Most requests are answered at once; those that wait for a commit or a thread are answered later.
+Answer = Response | Awaitable[Response]

@@ -46,10 +46,10 @@ def answer(engine: Engine, request: Request, container: Container, outcome: Outc
 
 def item_headers(engine: Engine, container: Container) -> dict[str, str]:
     """Without the content path the SDK keeps no session token."""
-    return {"x-ms-session-token": engine.session_token(container), "x-ms-alt-content-path": container.link}
+    return {"x-ms-session-token": engine.session_token(container), "x-ms-alt-content-path": container.header_link}
 
 
-async def read_item(engine: Engine, request: Request) -> Response:
+def read_item(engine: Engine, request: Request) -> Response:
     """`GET .../docs/{id}`."""
     container, key = locate(engine, request)
     outcome = documents.read(

@@ -6,6 +6,7 @@ import base64
 import struct
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from local.cosmos.partition import KeyDefinition, parse_path
 from local.cosmos.schema import items_table
@@ -59,6 +60,7 @@ class Container:
     resource_id: str = field(init=False)
     self_link: str = field(init=False)
     link: str = field(init=False)
+    header_link: str = field(init=False)
     unique_paths: list[list[tuple[str, ...]]] = field(init=False)
     indexes: set[str] = field(default_factory=set)
     served_orders: dict[str, int] = field(default_factory=dict)  # query text -> version that serves its ORDER BY
@@ -68,6 +70,7 @@ class Container:
         self.resource_id = encode_rid(struct.pack(">II", self.database.rid, self.rid | 0x80000000))
         self.self_link = f"{self.database.self_link}colls/{self.resource_id}/"
         self.link = f"dbs/{self.database.id}/colls/{self.id}"
+        self.header_link = quote(self.link, safe="/ !$&'()*+,;=:@")
         self.adopt(self.definition)
 
     def adopt(self, definition: dict[str, Any]) -> None:

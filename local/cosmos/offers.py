@@ -88,12 +88,12 @@ def _name(rid: int) -> str:
     return encode_rid(b"O" + rid.to_bytes(2, "big"))
 
 
-async def list_offers(engine: Engine, _request: Request) -> Response:
+def list_offers(engine: Engine, _request: Request) -> Response:
     """`GET /offers`."""
     return feed("Offers", "", _offers(engine))
 
 
-async def query_offers(engine: Engine, request: Request) -> Response:
+def query_offers(engine: Engine, request: Request) -> Response:
     """`POST /offers`."""
     return query_resources(request, "Offers", "", _offers(engine))
 
@@ -106,7 +106,7 @@ def _find(engine: Engine, name: str) -> tuple[int, dict[str, Any]]:
     raise not_found(f"There is no offer '{name}'.")
 
 
-async def read_offer(engine: Engine, request: Request) -> Response:
+def read_offer(engine: Engine, request: Request) -> Response:
     """`GET /offers/{rid}`."""
     return Response(200, orjson.dumps(_find(engine, request.segments[1])[1]))
 

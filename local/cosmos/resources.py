@@ -16,7 +16,7 @@ from local.cosmos.model import Container, Database, etag
 from local.cosmos.offers import add_offer, wanted_throughput
 
 
-async def read_account(_engine: Engine, request: Request) -> Response:
+def read_account(_engine: Engine, request: Request) -> Response:
     """`GET /`: where the account can be reached, which is wherever the client just reached it."""
     location = [{"name": "This machine", "databaseAccountEndpoint": f"{request.origin}/"}]
     return _json(
@@ -40,7 +40,7 @@ async def read_account(_engine: Engine, request: Request) -> Response:
     )
 
 
-async def list_databases(engine: Engine, _request: Request) -> Response:
+def list_databases(engine: Engine, _request: Request) -> Response:
     """`GET /dbs`."""
     return feed("Databases", "", [database.body() for database in engine.storage.databases.values()])
 
@@ -59,7 +59,7 @@ async def create_database(engine: Engine, request: Request) -> Response:
     return _json(201, database.body(), etag(database.rid, 1))
 
 
-async def read_database(engine: Engine, request: Request) -> Response:
+def read_database(engine: Engine, request: Request) -> Response:
     """`GET /dbs/{id}`."""
     database = engine.storage.database(request.segments[1])
     return _json(200, database.body(), etag(database.rid, 1))
@@ -72,7 +72,7 @@ async def delete_database(engine: Engine, request: Request) -> Response:
     return Response(204)
 
 
-async def list_containers(engine: Engine, request: Request) -> Response:
+def list_containers(engine: Engine, request: Request) -> Response:
     """`GET /dbs/{id}/colls`."""
     database = engine.storage.database(request.segments[1])
     return feed("DocumentCollections", database.resource_id, _containers(engine, database))
@@ -94,7 +94,7 @@ async def create_container(engine: Engine, request: Request) -> Response:
     return _container(201, container)
 
 
-async def read_container(engine: Engine, request: Request) -> Response:
+def read_container(engine: Engine, request: Request) -> Response:
     """`GET /dbs/{id}/colls/{id}`."""
     return _container(200, engine.storage.container(request.segments[1], request.segments[3]))
 
@@ -128,7 +128,7 @@ async def delete_container(engine: Engine, request: Request) -> Response:
     return Response(204)
 
 
-async def list_ranges(engine: Engine, request: Request) -> Response:
+def list_ranges(engine: Engine, request: Request) -> Response:
     """`GET .../pkranges`.
 
     The SDK asks again with the ETag it got, and goes on asking until it hears 304.
@@ -158,12 +158,12 @@ async def list_ranges(engine: Engine, request: Request) -> Response:
     return answer
 
 
-async def query_databases(engine: Engine, request: Request) -> Response:
+def query_databases(engine: Engine, request: Request) -> Response:
     """`POST /dbs` with a query."""
     return query_resources(request, "Databases", "", [item.body() for item in engine.storage.databases.values()])
 
 
-async def query_containers(engine: Engine, request: Request) -> Response:
+def query_containers(engine: Engine, request: Request) -> Response:
     """`POST /dbs/{id}/colls` with a query."""
     database = engine.storage.database(request.segments[1])
     return query_resources(request, "DocumentCollections", database.resource_id, _containers(engine, database))

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import sqlite3
 import time
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable
 
 from local.cosmos.engine import Engine
 from local.cosmos.model import Container
-from local.cosmos.query.execution import Page, Target, TooLongInline, run_page
+from local.cosmos.query.execution import Page, QueryRun, TooLongInline, run_page
 from local.cosmos.query.indexes import COSTLY_STEPS, MAX_INDEXES, wanted_index
 from local.cosmos.query.plan import Plan
 
@@ -33,52 +32,43 @@ class _Steps:
         return int(self._limit is not None and self.taken > self._limit)
 
 
-async def run_query(
-    engine: Engine,
-    container: Container,
-    plan: Plan,
-    target: Target,
-    parameters: dict[str, Any],
-    size: int,
-    state: dict[str, Any] | None,
-) -> Page:
-    """One page of a query.
+def run_query(engine: Engine, container: Container, run: QueryRun) -> Page | Awaitable[Page]:
+    """One page of a query: at once if it is short, else awaited.
 
     Raises:
         CosmosError: 400, it cannot be answered.
     """
-    work = partial(run_page, plan=plan, target=target, parameters=parameters, size=size, state=state)
     steps = _Steps(INLINE_STEPS)
     try:
-        page = _counted(engine.storage.reader, steps, partial(work, budget=INLINE_DOCUMENTS))
+        page = _counted(engine.storage.reader, steps, run)
     except TooLongInline:
-        _index(engine, container, plan)
-        return await _in_thread(engine, work)
+        _index(engine, container, run.plan)
+        return _in_thread(engine, run)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
-        if _index(engine, container, plan):
-            return await run_query(engine, container, plan, target, parameters, size, state)
-        return await _in_thread(engine, work)
+        if _index(engine, container, run.plan):
+            return run_query(engine, container, run)
+        return _in_thread(engine, run)
     if steps.taken > COSTLY_STEPS:
-        _index(engine, container, plan)
+        _index(engine, container, run.plan)
     return page
 
 
-def _counted(reader: sqlite3.Connection, steps: _Steps, work: partial[Page]) -> Page:
+def _counted(reader: sqlite3.Connection, steps: _Steps, run: QueryRun) -> Page:
     reader.set_progress_handler(steps, TICK_STEPS)
     try:
-        return work(reader)
+        return run_page(reader, run, INLINE_DOCUMENTS)
     finally:
         reader.set_progress_handler(None, 0)
 
 
-async def _in_thread(engine: Engine, work: partial[Page]) -> Page:
-    def run() -> Page:
+async def _in_thread(engine: Engine, run: QueryRun) -> Page:
+    def work() -> Page:
         with engine.storage.thread_reader() as connection:
-            return work(connection)
+            return run_page(connection, run)
 
-    return await asyncio.get_running_loop().run_in_executor(engine.threads, run)
+    return await asyncio.get_running_loop().run_in_executor(engine.threads, work)
 
 
 def _index(engine: Engine, container: Container, plan: Plan) -> bool:

@@ -51,8 +51,8 @@ def check_id(value: Any, what: str = "item") -> str:
     limit = MAX_ID_BYTES if what == "item" else 255
     if size > limit:
         raise bad_request(f"The {what} id has {size} bytes; the limit is {limit}.")
-    illegal = set(value) & set("/\\?#")
-    if illegal or value in (".", ".."):
+    control = what != "item" and not value.isprintable()  # these names go into response headers
+    if control or set(value) & set("/\\?#") or value in (".", ".."):
         raise bad_request(
             f"The {what} id {value!r} is not allowed: '/', '\\', '?', '#' and the ids '.' and '..' are not."
         )

@@ -49,30 +49,32 @@ class Page:
     loaded_bytes: int = 0
 
 
-def run_page(
-    db: sqlite3.Connection,
-    plan: Plan,
-    target: Target,
-    parameters: Mapping[str, Value],
-    size: int,
-    state: State | None,
-    budget: int | None = None,
-) -> Page:
+@dataclass(frozen=True, slots=True)
+class QueryRun:
+    """Everything that one page of a query depends on."""
+
+    plan: Plan
+    target: Target
+    parameters: Mapping[str, Value]
+    size: int  # rows in the page
+    state: State | None  # where the last page ended
+
+
+def run_page(db: sqlite3.Connection, query: QueryRun, budget: int | None = None) -> Page:
     """Run a query until a page is full.
 
     Args:
-        size: rows in the page.
-        state: where the last page ended.
         budget: documents that may be evaluated before giving up.
 
     Raises:
         CosmosError: 400, the query cannot be answered.
         TooLongInline: the budget is used up.
     """
+    plan, state, size = query.plan, query.state, query.size
     compiled = plan.compiled
     env: Environment = [UNDEFINED] * compiled.scope.width[0]
-    env[0] = parameters
-    run = _Run(db, plan, target, env, budget)
+    env[0] = query.parameters
+    run = _Run(db, plan, query.target, env, budget)
     offset, limit = compiled.bounds(env)
     if plan.counts and compiled.root:
         return run.count(limit, offset)

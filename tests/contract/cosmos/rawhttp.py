@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import orjson
 
-from local.cosmos.app import signed_resource
 from local.cosmos.auth import MasterKey
+from local.cosmos.routes import signed_resource
 from tests.contract.cosmos.target import KEY
 
 

@@ -98,13 +98,9 @@ async def test_a_changed_default_lifetime_counts_for_what_is_there(cosmos: Cosmo
 async def test_unique_keys_hold_within_a_partition(cosmos: Cosmos) -> None:
     container = cosmos.container("unique")
     await sdk(container.create_item(cosmos.item("a", email="x", first="f", last="l")))
-    for case, fields in {
-        "same e-mail": {"email": "x", "first": "g", "last": "l"},
-        "same names": {"email": "y", "first": "f", "last": "l"},
-    }.items():
+    for fields in ({"email": "x", "first": "g", "last": "l"}, {"email": "y", "first": "f", "last": "l"}):
         with pytest.raises(CosmosResourceExistsError):
             await sdk(container.create_item(cosmos.item("b", **fields)))
-            pytest.fail(case)
     await sdk(
         container.create_item({**cosmos.item("a", email="x", first="f", last="l"), "tenant": cosmos.tenant + "2"})
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ async def test_feed_ranges_cover_the_ring(cosmos: Cosmos) -> None:
     ranges = [entry["Range"] for entry in await sdk(cosmos.plain.read_feed_ranges())]
     assert ranges[0]["min"] == ""
     assert ranges[-1]["max"] == "FF"
-    assert all(left["max"] == right["min"] for left, right in zip(ranges, ranges[1:], strict=False))
+    assert all(left["max"] == right["min"] for left, right in pairwise(ranges))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import orjson
 from local.cosmos import documents
 from local.cosmos.indexing import check_definition
 from local.cosmos.model import Container
-from local.cosmos.query.execution import Target, run_page
+from local.cosmos.query.execution import QueryRun, Target, run_page
 from local.cosmos.query.plan import make_plan
 from local.cosmos.storage import Storage
 
@@ -63,7 +63,7 @@ def query(
     rows: list[bytes] = []
     state = None
     while True:
-        found = run_page(storage.reader, plan, everything(container), parameters or {}, page, state)
+        found = run_page(storage.reader, QueryRun(plan, everything(container), parameters or {}, page, state))
         rows += found.rows
         # What goes over the wire in a token must survive JSON.
         state = None if found.state is None else orjson.loads(orjson.dumps(found.state))

@@ -183,13 +183,13 @@ def test_a_page_goes_on_behind_the_last_row_although_rows_came_before_it(tmp_pat
     import asyncio
 
     from local.cosmos import documents as items
-    from local.cosmos.query.execution import run_page
+    from local.cosmos.query.execution import QueryRun, run_page
     from tests.unit.cosmos.engines import NOW, everything
 
     storage = open_storage(tmp_path)
     container = fill(storage, [{"id": f"i{n}", "pk": "t", "n": n} for n in range(10)])
     plan = make_plan("SELECT VALUE c.n FROM c ORDER BY c.n", {})
-    first = run_page(storage.reader, plan, everything(container), {}, 5, None)
+    first = run_page(storage.reader, QueryRun(plan, everything(container), {}, 5, None))
 
     async def insert() -> None:
         with storage.committer.unit() as db:
@@ -198,7 +198,7 @@ def test_a_page_goes_on_behind_the_last_row_although_rows_came_before_it(tmp_pat
         await storage.committer.committed()
 
     asyncio.run(insert())
-    second = run_page(storage.reader, plan, everything(container), {}, 5, first.state)
+    second = run_page(storage.reader, QueryRun(plan, everything(container), {}, 5, first.state))
     assert [int(row) for row in second.rows] == [5, 6, 7, 8, 9]
     storage.close()
 
