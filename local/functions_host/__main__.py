@@ -12,7 +12,6 @@ from local.common.errors import StartError, refuse
 from local.functions_host.host import PART, Host
 from local.functions_host.log import LiveLog
 from local.functions_host.options import Options, parse_options
-from local.functions_host.reload import Reloader
 
 
 async def _serve(options: Options, log: LiveLog) -> None:
@@ -33,6 +32,8 @@ def main() -> None:
     options = parse_options()
     log = LiveLog(colour=options.colour, quiet=options.quiet)
     if options.reload:
+        from local.functions_host.reload import Reloader
+
         sys.exit(Reloader(options, log).run())
     try:
         uvloop.run(_serve(options, log))

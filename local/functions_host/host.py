@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from local.common.folder import DataFolder
 from local.common.sockets import listen
-from local.functions_host.broker.bindings import ServiceBusBindings, uses_service_bus
 from local.functions_host.durable import DurableFunctions
 from local.functions_host.hostjson import HostJson, load_host_json
 from local.functions_host.http import HttpFront
@@ -23,8 +22,6 @@ from local.functions_host.loader import load_app
 from local.functions_host.log import AppLogHandler, LiveLog
 from local.functions_host.management import Management
 from local.functions_host.meter.counters import Meter
-from local.functions_host.meter.report import make_report, one_line
-from local.functions_host.meter.sources import fetch_sources
 from local.functions_host.model import Function
 from local.functions_host.options import Options
 from local.functions_host.outputs import NoOutputs, Outputs
@@ -33,11 +30,13 @@ from local.functions_host.server import Server
 from local.functions_host.settings import load_settings
 from local.functions_host.table import start_table
 from local.functions_host.timers import TimerService, TimerStore
-from local.functions_host.tls import server_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from local.durable.engine import DurableEngine
     from local.durable.options import Invocation
+    from local.functions_host.broker.bindings import ServiceBusBindings
 
 PART = "functions-host"
 # Addresses to listen on that this machine can call itself by, as 127.0.0.1.
@@ -105,6 +104,8 @@ class Host:
 
     async def stop(self) -> None:
         """Take no more work, let requests in flight finish, and close the data."""
+        from local.functions_host.meter.report import one_line
+
         self.log.host(one_line(await self.cost_report()))
         await self._timers.stop()
         if self._bus is not None:
@@ -137,6 +138,9 @@ class Host:
 
     async def cost_report(self) -> dict[str, Any]:
         """What Azure would have billed since the start, other parts included."""
+        from local.functions_host.meter.report import make_report
+        from local.functions_host.meter.sources import fetch_sources
+
         sources = await fetch_sources(self.options.meter_sources)
         return make_report(self.meter, sources, since=self._since)
 
@@ -144,6 +148,8 @@ class Host:
         options = self.options
         if options.tls_cert is None or options.tls_key is None:
             return None
+        from local.functions_host.tls import server_context
+
         return server_context(options.tls_cert, options.tls_key, options.client_ca)
 
     async def _own_address(self) -> str:
@@ -175,8 +181,9 @@ class Host:
 
     def _open_bus(self) -> ServiceBusBindings | None:
         """Queue triggers and outputs, if the app has any; the SDK's import is spared otherwise."""
-        if not uses_service_bus(self.functions):
+        if not {"serviceBusTrigger", "serviceBus"}.intersection(self._binding_types()):
             return None
+        from local.functions_host.broker.bindings import ServiceBusBindings
         from local.functions_host.broker.servicebus import ServiceBusBroker
 
         return ServiceBusBindings(
@@ -189,9 +196,8 @@ class Host:
 
     def _open_engine(self) -> DurableEngine | None:
         """The durable engine, if the app has any use for it; its import is spared otherwise."""
-        uses = [raw["type"] for function in self.functions for raw in function.bindings]
         durable = DurableFunctions(self.functions, self._invoker)
-        if not len(durable) and "durableClient" not in uses:
+        if not len(durable) and "durableClient" not in self._binding_types():
             return None
         from local.durable.engine import DurableEngine
         from local.durable.options import DurableOptions, options_for
@@ -206,6 +212,9 @@ class Host:
         engine = DurableEngine(self._folder.path, durable, options)
         self.meter.durable = engine.counters
         return engine
+
+    def _binding_types(self) -> set[str]:
+        return {str(raw["type"]) for function in self.functions for raw in function.bindings}
 
     def _engine_called(self, call: Invocation) -> None:
         """The engine ran a function: tell the log, and the meter (activities were metered where they ran)."""

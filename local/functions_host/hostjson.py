@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from local.common.errors import StartError
 from local.functions_host.timespan import parse_timespan
@@ -15,8 +15,7 @@ DEFAULT_TIMEOUT_SECONDS = 30 * 60.0  # Flex Consumption's default
 DEFAULT_BODY_LIMIT = 100 * 1024 * 1024  # bytes; Azure's FUNCTIONS_REQUEST_BODY_SIZE_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceBusOptions:
+class ServiceBusOptions(NamedTuple):
     """`extensions.serviceBus`, with the extension's own defaults (durations in seconds)."""
 
     prefetch_count: int = 0
@@ -28,16 +27,15 @@ class ServiceBusOptions:
     batch_wait: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class HostJson:
+class HostJson(NamedTuple):
     """The settings of one app's host.json."""
 
     route_prefix: str = "api"
     timeout: float | None = DEFAULT_TIMEOUT_SECONDS  # seconds of one call; None is unlimited
-    service_bus: ServiceBusOptions = field(default_factory=ServiceBusOptions)
+    service_bus: ServiceBusOptions = ServiceBusOptions()
     hub_name: str = "TestHubName"  # the extension's own default
-    durable: Mapping[str, Any] = field(default_factory=dict)
-    log_levels: Mapping[str, str] = field(default_factory=lambda: {"default": "Information"})
+    durable: Mapping[str, Any] = MappingProxyType({})
+    log_levels: Mapping[str, str] = MappingProxyType({"default": "Information"})
 
 
 def load_host_json(folder: Path) -> HostJson:

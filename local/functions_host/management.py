@@ -10,7 +10,6 @@ from urllib.parse import unquote
 from local.functions_host.answers import Answer, json_answer
 from local.functions_host.http import Request, route_of
 from local.functions_host.keys import DURABLE_SYSTEM_KEY
-from local.functions_host.meter.page import cost_page
 
 if TYPE_CHECKING:
     from local.functions_host.host import Host
@@ -50,6 +49,8 @@ class Management:
             return Answer(404)
         report = await self._host.cost_report()
         if "text/html" in request.headers.get("accept", ""):
+            from local.functions_host.meter.page import cost_page
+
             headers = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store")]
             return Answer(200, cost_page(report), headers)
         return json_answer(200, report)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 RawBinding = Mapping[str, Any]  # one binding as in function.json: name, type, direction and its own fields
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One Python parameter of a function and the binding that fills or drains it."""
 
     name: str
@@ -18,8 +17,7 @@ class Parameter:
     raw: RawBinding
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A function that passed every check; what is needed to call it, and where it came from."""
 
     name: str
@@ -32,7 +30,7 @@ class Function:
     needs_context: bool
     source: str  # file:line, relative to the app's folder
     bindings: tuple[RawBinding, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = MappingProxyType({})
     disabled: bool = False
     auth_level: str = "function"  # of an HTTP trigger: "anonymous", "function" or "admin"
     group: str = ""  # the functions with which it shares instances on Flex Consumption

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import calendar
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 _FIELDS = (("second", 0, 59), ("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
 _NAMES = {
@@ -18,8 +18,7 @@ class ScheduleError(ValueError):
     """A schedule that NCRONTAB refuses; the text is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """A parsed expression. Unlike Unix cron, day and weekday must *both* match."""
 
     text: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from local.functions_host.constraints import Constraint, make_constraint
@@ -23,8 +23,7 @@ class TemplateError(ValueError):
     """A route template that ASP.NET would refuse; the text is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(NamedTuple):
     """A parameter `{name:constraint=default}`, `{name?}` or `{*name}`."""
 
     name: str

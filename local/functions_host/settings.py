@@ -6,8 +6,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from local.common.errors import StartError
 
@@ -63,8 +63,7 @@ def resolve(text: str, where: str, settings: Mapping[str, str] | None = None) ->
     return _PLACEHOLDER.sub(value, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """Where a binding's `connection` leads: a connection string, or a namespace reached with the app's own identity."""
 
     name: str

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from local.common.database import Synchronous, open_database
 from local.common.errors import StartError
@@ -55,8 +55,7 @@ class SystemClock:
             await asyncio.sleep(min(left, 60.0))
 
 
-@dataclass(frozen=True, slots=True)
-class TimerStatus:
+class TimerStatus(NamedTuple):
     """What is remembered of a timer."""
 
     schedule: str

@@ -19,13 +19,6 @@ from local.functions_host.settings import Connection, resolve, resolve_connectio
 OpenBroker = Callable[[Connection], Broker]
 
 
-def uses_service_bus(functions: Sequence[Function]) -> bool:
-    """Whether any function has such a binding (the SDK's import is spared otherwise)."""
-    return any(
-        raw["type"] in ("serviceBusTrigger", "serviceBus") for function in functions for raw in function.bindings
-    )
-
-
 class ServiceBusBindings:
     """Resolves connections and queue names at start, then pumps and sends. Implements `Outputs`."""
 

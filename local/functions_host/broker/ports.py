@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 
 class BrokerError(Exception):
     """The broker cannot be reached, or refuses; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as the broker delivered it. `handle` is the broker's own object, for settling."""
 
     body: bytes
@@ -32,7 +31,7 @@ class Message:
     to: str | None = None
     session_id: str | None = None
     partition_key: str | None = None
-    properties: Mapping[str, object] = field(default_factory=dict)
+    properties: Mapping[str, object] = MappingProxyType({})
 
 
 class Receiver(Protocol):

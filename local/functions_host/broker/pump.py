@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from local.functions_host.broker.convert import is_batch, trigger_value
@@ -166,7 +165,7 @@ class QueuePump:
             renewed: list[Message] = []
             for message in messages:
                 try:
-                    renewed.append(replace(message, locked_until=await receiver.renew(message)))
+                    renewed.append(message._replace(locked_until=await receiver.renew(message)))
                 except BrokerError as error:
                     self._log.error(
                         f"queue {self.queue}: the lock of message {message.message_id} could not be renewed: {error}"

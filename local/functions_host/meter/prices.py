@@ -5,13 +5,12 @@ Free monthly grants are left out: they belong to a subscription, not to a flow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 INSTANCE_GB = 2.0  # the default instance of Flex Consumption has 2,048 MB
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """What a quantity costs: `usd` for every `per` units; None where no list price is known."""
 
     meter: str

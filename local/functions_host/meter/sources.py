@@ -8,6 +8,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ _SECONDS = 2.0
 _MOST_BYTES = 1_000_000
 
 
-async def fetch_sources(sources: dict[str, str]) -> dict[str, dict[str, Any]]:
+async def fetch_sources(sources: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The JSON of each source by name; one that does not answer gives `{"error": reason}`."""
     answers = await asyncio.gather(*(asyncio.to_thread(_fetch, url) for url in sources.values()))
     return dict(zip(sources, answers, strict=True))
