@@ -53,10 +53,10 @@ LINKS: Final = frozenset(
         "wait_for_completion_or_create_check_status_response",
     }
 )
-# Method -> position of the input among the positional arguments, and the names it goes by.
+# Method -> position of the input among the positional arguments, and the names it goes by. Not raise_event: what the
+# SDK's client raises arrives as a string of JSON, which the codec leaves alone.
 SENDERS: Final = {
     "start_new": (2, ("client_input",)),
-    "raise_event": (2, ("event_data",)),
     "signal_entity": (2, ("operation_input", "operationInput")),
     "call_entity": (2, ("operationInput",)),
     "call_activity": (1, ("input_",)),

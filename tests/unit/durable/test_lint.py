@@ -83,7 +83,8 @@ ANYWHERE = {
         ["DUR201"],
     ),
     "wrapped body": ("async def f(req, client):\n    await client.start_new('a', None, {'body': req.get_json()})", []),
-    "event with a parsed text": ("async def f(c):\n    await c.raise_event(i, 'n', json.loads(t))", ["DUR201"]),
+    "event with a parsed text": ("async def f(c):\n    await c.raise_event(i, 'n', json.loads(t))", []),
+    "child with a parsed text": ("def f(c):\n    yield c.call_sub_orchestrator('n', json.loads(t))", ["DUR201"]),
     "plain function with a client": (
         "@app.durable_client_input(client_name='c')\ndef f(req, c):\n    pass",
         ["DUR207"],
