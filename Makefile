@@ -18,6 +18,8 @@ $(READY): requirements.txt requirements-local.txt requirements-dev.txt
 	@echo "Installing Python packages into $(VENV), once (about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "could not make a virtualenv: install the package python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m cli "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $(BIN)/meridian
+	@chmod +x $(BIN)/meridian
 	@touch $@
 
 $(NODE_READY): package.json package-lock.json

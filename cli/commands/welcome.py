@@ -121,5 +121,5 @@ def _tell(current: State, server_id: str, node: dict[str, Any], seconds: float) 
         output.out.print(f"[bold]join at {server['join']}[/bold]")
     folder = current.profile.path.parent
     output.out.print(
-        f"go on with: MERIDIAN_CONFIG_DIR={folder} MERIDIAN_API={current.profile.api} .venv/bin/python -m cli servers list"
+        f"go on with: MERIDIAN_CONFIG_DIR={folder} MERIDIAN_API={current.profile.api} .venv/bin/meridian servers list"
     )
