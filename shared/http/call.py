@@ -32,11 +32,12 @@ class Call:
     for `*`; hand it to the service.
     """
 
-    __slots__ = ("_durable", "_id_source", "if_match", "principal", "request", "route", "services")
+    __slots__ = ("_durable", "_id_source", "if_match", "principal", "request", "route", "services", "visible")
 
     def __init__(self, request: Request, principal: Principal, route: Route, services: Services) -> None:
         self.request, self.principal, self.route, self.services = request, principal, route, services
         self.if_match: str | None = None
+        self.visible: Callable[[str], bool] | None = None
         self._durable: str | None = None
         self._id_source: Iterator[str] | None = None
 
@@ -76,8 +77,13 @@ class Call:
         return self.services.ids.new(prefix)
 
     def page(self, found: Slice[D], view: Callable[[D], V]) -> Page[V]:
-        """A page for the caller of what the store found, with the link to the next one."""
-        return self.page_of(map(view, found.items), found.cursor)
+        """A page for the caller of what the store found, with the link to the next one.
+
+        What the caller may not see is left out by its `id`, so a page may be shorter than asked for and yet have a next.
+        """
+        views: Iterable[Any] = map(view, found.items)
+        visible = self.visible
+        return self.page_of(views if visible is None else (v for v in views if visible(v.id)), found.cursor)
 
     def page_of(self, items: Iterable[V], cursor: str | None) -> Page[V]:
         """A page of these items; `cursor` is None on the last one."""

@@ -13,16 +13,18 @@ from shared.identity.caller import Caller
 from shared.identity.errors import NotAMember, PermissionMissing, PersonsOnly
 from shared.identity.permissions import Permission
 from shared.platform.ids import UserId
-from shared.platform.results import Denied
+from shared.platform.results import Denied, Ok, Outcome
 
 if TYPE_CHECKING:
     from shared.audit.service import Audit
     from shared.composition import Services
     from shared.http.call import Call
     from shared.http.principal import Principal
+    from shared.http.route import Route
     from shared.identity.memberships import Memberships
     from shared.platform.clock import Clock
 
+_LISTED: Final = {"servers": ResourceKind.SERVER, "nodes": ResourceKind.NODE, "templates": ResourceKind.TEMPLATE}
 _KINDS: Final = {"srv": ResourceKind.SERVER, "nod": ResourceKind.NODE, "tpl": ResourceKind.TEMPLATE}
 
 
@@ -31,12 +33,15 @@ class Authorizer:
 
     def __init__(self, memberships: Memberships, audit: Audit, clock: Clock) -> None:
         self._memberships, self._audit, self._clock = memberships, audit, clock
+        self._pages: dict[str, bool] = {}
 
     async def authorise(self, call: Call, permission: str, resource: str | None) -> None:
         """See `Authorizer.authorise`. The refusal is written to the audit trail before it is given."""
         try:
             access = await self.access(call.principal)
             decided = access.decide(Permission(permission), resource_of(resource), self._clock.now())
+            if resource is None and self._lists(call.route):
+                decided = self._narrowed(call, access, Permission(permission), decided)
         except NotAMember as refusal:
             await self._note(call, permission, resource, refusal.reason)
             raise
@@ -56,6 +61,28 @@ class Authorizer:
         if principal.scopes is None:
             return access
         return replace(access, scopes=frozenset(Permission(scope) for scope in principal.scopes))
+
+    def _narrowed(self, call: Call, access: Access, permission: Permission, decided: Outcome[None]) -> Outcome[None]:
+        """For a list: who may see single things sees these, who is denied single things sees the others."""
+        kind = _LISTED.get(permission.value.partition(".")[0])
+        if kind is None:
+            return decided
+        reach = access.reach(permission, kind, self._clock.now())
+        if not reach.everything and not reach.only:
+            return decided
+        if not reach.everything or reach.never:
+            call.visible = reach.includes
+        return Ok(None)
+
+    def _lists(self, route: Route) -> bool:
+        """Whether the route answers with a page of things, which `Call.page` can narrow."""
+        known = self._pages.get(route.name)
+        if known is None:
+            from shared.http.models import Page
+
+            generic = getattr(route.response, "__pydantic_generic_metadata__", {})
+            known = self._pages[route.name] = route.method == "GET" and generic.get("origin") is Page
+        return known
 
     async def _note(self, call: Call, permission: str, resource: str | None, reason: str) -> None:
         target = Target(kind="permission", id=permission, name=resource)
