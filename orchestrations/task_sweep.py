@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import azure.functions as func
 
-from shared.composition import services
+from shared.composition import Services, services
 from shared.http.registry import DURABLE_BINDING
 from shared.platform.errors import Fault
 from shared.platform.ids import OrgId
@@ -30,16 +30,16 @@ async def task_sweep(timer: func.TimerRequest, client: str) -> None:  # noqa: AR
     from azure.durable_functions import DurableOrchestrationClient
 
     durable = DurableOrchestrationClient(client)
-    for org in sorted(await services().fleet.organizations()):
+    house = services()
+    for org in sorted(await house.fleet.organizations()):
         try:
-            await sweep(org, durable)
+            await sweep(house, org, durable)
         except Fault as fault:
             _log.warning("tasks of %s could not be swept: %s", org, fault.reason)
 
 
-async def sweep(org: OrgId, durable: Any) -> None:
+async def sweep(house: Services, org: OrgId, durable: Any) -> None:
     """One organization's tasks."""
-    house = services()
     now, cursor = house.clock.now(), None
     while True:
         page = await house.tasks.page(org, filters={}, active=True, limit=100, cursor=cursor)

@@ -91,8 +91,14 @@ class ServerReports:
     async def _write(self, org: OrgId, told: Told) -> None:
         kept = await self._store.find(org, ServerObserved, observed_id(told.server_id))
         task = await self._store.find(org, Task, told.task_id) if told.task_id else None
-        if task is not None and (task.state.final or task.node_id != told.node_id or task.target != told.server_id):
-            task = None  # it is over, or not this node's to speak about
+        if task is not None and (task.node_id != told.node_id or task.target != told.server_id):
+            task = None  # not this node's to speak about
+        if task is not None and task.state.final:
+            if _cleaned_late(task, told):
+                batch = self._store.batch(org)
+                await self.erase(org, batch, told.server_id, told.node_id)
+                await batch.commit()
+            task = None
         server = None
         if kept is None or kept.node_id != told.node_id:
             server = await self._store.find(org, Server, told.server_id)
@@ -192,6 +198,12 @@ class ServerReports:
             batch.delete(Server, server.id, etag=server.etag).delete(NameHeld, name_id(server.name))
         if await self._store.find(org, Orphan, orphan_id(server_id)) is not None:
             batch.delete(Orphan, orphan_id(server_id))
+
+
+def _cleaned_late(task: Task, told: Told) -> bool:
+    """Whether the node was away for longer than its deletion's time, and has cleaned now."""
+    done = told.outcome is not None and told.outcome.status is Status.SUCCEEDED
+    return task.kind is TaskKind.DELETE and task.state is not TaskState.SUCCEEDED and done
 
 
 def _step(told: StepReport) -> Step:
