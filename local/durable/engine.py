@@ -80,9 +80,13 @@ class DurableEngine:
         return self._core.broken
 
     def health(self) -> dict[str, float]:
-        """Seconds since each loop last finished a turn: "timers" (promised: 5) and "retention" (promised: 60)."""
+        """Seconds since each loop last finished a turn: "timers" (promised: 5) and "retention" (promised: 60); and "writes",
+        seconds for which nothing could be written (promised: 0)."""
         now = time.monotonic()
-        ages = {"timers": now - self._core.timers.last_turn}
+        ages = {
+            "timers": now - self._core.timers.last_turn,
+            "writes": 0.0 if self._core.broken is None else now - self._core.broken_since,
+        }
         if self.options.retention_seconds is not None:
             ages["retention"] = now - self._core.retention.last_turn
         return ages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 
 from local.durable.core import statuses
@@ -51,6 +52,7 @@ class Core:
         self.retention = Retention(self.kernel, options.retention_seconds)
         self._recovery: asyncio.TimerHandle | None = None
         self.broken: str | None = None
+        self.broken_since = 0.0
 
     @property
     def effects(self) -> Effects:
@@ -88,6 +90,8 @@ class Core:
 
     def _lost(self, error: Exception) -> None:
         """A commit failed: drop what is in memory, and read the file again after a while."""
+        if self.broken is None:
+            self.broken_since = time.monotonic()
         self.broken = f"{type(error).__name__}: {error}"
         self.kernel.log(f"the durable engine could not write ({error}); it reads its file again in {RETRY_SECONDS:g} s")
         self.timers.clear()

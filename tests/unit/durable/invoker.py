@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -64,8 +63,3 @@ class AppFunctions:
             raise
         except Exception as error:
             raise FunctionFailed(f"{type(error).__name__}: {error}") from error
-
-
-def compact(value: object) -> str:
-    """JSON text as the SDK's client writes it."""
-    return json.dumps(value)

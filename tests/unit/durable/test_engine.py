@@ -276,6 +276,7 @@ async def test_an_unhandled_failure_of_a_commit_loses_nothing(house: House) -> N
         await core.send(instance, Event(EVENT_RAISED, 0, name="go", data='"' + "x" * 100_000 + '"'))
     core.kernel.lost(sqlite3.OperationalError("database or disk is full"))
     assert house.engine.broken is not None
+    assert house.engine.health()["writes"] > 0
     house.engine._connection.execute("PRAGMA max_page_count=1000000")
     await house.until(lambda: house.engine.broken is None)
     await core.send(instance, Event(EVENT_RAISED, 0, name="go", data="null"))
@@ -384,7 +385,7 @@ async def test_what_is_counted(house: House) -> None:
     assert counters["actions"] == 7  # a start, and two for each activity
     assert (counters["episodes"], counters["activities"], counters["replayed_events"]) == (4, 3, 0)
     assert counters["history_events"] == 15  # ExecutionStarted comes before the first episode
-    assert set(house.engine.health()) == {"timers", "retention"}
+    assert set(house.engine.health()) == {"timers", "retention", "writes"}
 
 
 async def test_a_thousand_activities_take_few_commits(house: House) -> None:
