@@ -233,6 +233,15 @@ def parent_of_failure(context: df.DurableOrchestrationContext):
 
 
 @app.orchestration_trigger(context_name="context")
+def parent_of_waiting(context: df.DurableOrchestrationContext):
+    """A child that waits, for somebody to end it from outside."""
+    try:
+        return (yield context.call_sub_orchestrator("approval", 300, f"{context.instance_id}-child"))
+    except Exception as error:
+        return f"seen: {error}"
+
+
+@app.orchestration_trigger(context_name="context")
 def parent_with_retry(context: df.DurableOrchestrationContext):
     """A child that fails at first."""
     return (yield context.call_sub_orchestrator_with_retry("fails_first", df.RetryOptions(100, 3), context.get_input()))

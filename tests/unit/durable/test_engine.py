@@ -13,7 +13,7 @@ import pytest
 from local.common.errors import StartError
 from local.durable.core import statuses
 from local.durable.core.core import Refused
-from local.durable.core.events import EVENT_RAISED, RESUMED, SUSPENDED, Event
+from local.durable.core.events import EVENT_RAISED, EXECUTION_TERMINATED, RESUMED, SUSPENDED, Event
 from local.durable.engine import DurableEngine
 from local.durable.options import DurableOptions, Invocation
 from tests.unit.durable.conftest import House
@@ -409,3 +409,64 @@ def test_a_newer_file_is_refused(tmp_path: Any) -> None:
     connection.close()
     with pytest.raises(StartError, match="newer version"):
         DurableEngine(tmp_path, object(), DurableOptions())  # type: ignore[arg-type]
+
+
+async def test_call_http_is_refused_with_a_reason(house: House) -> None:
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        yield context.call_http("GET", "http://localhost/")
+
+    await house.start()
+    row = await house.ended(await house.begin("flow"))
+    assert row.status == statuses.FAILED
+    assert "call_http is not supported here: call an activity" in (row.output or "")
+
+
+async def test_an_instance_can_be_suspended_and_ended_before_it_has_begun(house: House) -> None:
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        return (yield context.wait_for_external_event("go"))
+
+    await house.start()
+    core = house.engine._core
+    with core.kernel.committer.unit():  # the start and the orders in one turn of the loop: no episode in between
+        first = core.effects.start("flow", "first", None).row.id
+        second = core.effects.start("flow", "second", None).row.id
+    orders = [core.send(first, Event(SUSPENDED, 0)), core.send(second, Event(EXECUTION_TERMINATED, 0, data='"no"'))]
+    await asyncio.gather(*orders)
+    assert (await house.ended(second)).status == statuses.TERMINATED
+    await house.until(lambda: (row := core.store.find(first)) is not None and row.status == statuses.SUSPENDED)
+    await core.send(first, Event(EVENT_RAISED, 0, name="go", data="1"))
+    await core.send(first, Event(RESUMED, 0))
+    assert (await house.ended(first)).output == "1"
+
+
+async def test_what_cannot_be_written_as_json_fails_the_orchestration(house: House) -> None:
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        yield context.create_timer(context.current_utc_datetime)
+        return object()
+
+    await house.start()
+    row = await house.ended(await house.begin("flow"))
+    assert row.status == statuses.FAILED
+    assert "not JSON serializable" in (row.output or "")
+
+
+async def test_odd_characters_pass(house: House) -> None:
+    @house.activity
+    def echo(value: str) -> str:
+        if value == "fail":
+            raise ValueError("lone \ud800 surrogate")
+        return value
+
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        text = yield context.call_activity("echo", "ä 界 \U0001f3ae \u0000 \ud800")
+        try:
+            yield context.call_activity("echo", "fail")
+        except Exception as error:  # noqa: BLE001 - the SDK raises nothing more special
+            return [text, "surrogate" in str(error)]
+
+    await house.start()
+    assert await house.run("flow") == ["ä 界 \U0001f3ae \u0000 \ud800", True]
