@@ -31,7 +31,7 @@ def table(rows: Iterable[dict[str, Any]], columns: Sequence[tuple[str, str]], em
     """
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for heading, _ in columns:
-        grid.add_column(heading, overflow="fold")
+        grid.add_column(heading, overflow="fold", no_wrap=heading == "ID")
     count = 0
     for row in rows:
         grid.add_row(*(cell(dig(row, path)) for _, path in columns))
@@ -57,7 +57,8 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        # Reasons come with a code and a sentence: a person wants the sentence.
+        return ", ".join(str(each.get("text") or each) if isinstance(each, dict) else str(each) for each in value)
     if isinstance(value, dict):
         return ", ".join(f"{key}={inner}" for key, inner in value.items())
     return ago(value) if isinstance(value, str) and _is_time(value) else str(value)
