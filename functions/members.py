@@ -121,14 +121,14 @@ async def update_member(call: Call, member_id: MemberId, body: RoleChange) -> Re
     """Give a member another role: one whose permissions the caller holds, to a member who holds no more than that."""
     by = await caller_of(call)
     members = call.services.members
-    return _reply(await members.change_role(call.org, member_id, body.role, etag=call.if_match or "", by=by))
+    return _reply(await members.change_role(call.org, member_id, body.role, etag=call.if_match or "*", by=by))
 
 
 @routes.delete("/v1/members/{member_id}", permission=Permission.MEMBERS_REMOVE, problems=_CHANGING)
 async def remove_member(call: Call, member_id: MemberId) -> None:
     """Remove a member. Their tokens for this organization are refused within 30 seconds."""
     by = await caller_of(call)
-    await call.services.members.remove(call.org, member_id, etag=call.if_match or "", by=by)
+    await call.services.members.remove(call.org, member_id, etag=call.if_match or "*", by=by)
 
 
 @routes.post("/v1/members/bulk-remove", permission=Permission.MEMBERS_REMOVE, rate="heavy")

@@ -87,14 +87,14 @@ async def update_organization(call: Call, body: OrganizationChange) -> Reply:
     """Change the organization."""
     changes = body.model_dump(exclude_unset=True, exclude_none=True)
     by = await caller_of(call)
-    return _reply(await call.services.organizations.change(call.org, changes, etag=call.if_match or "", by=by))
+    return _reply(await call.services.organizations.change(call.org, changes, etag=call.if_match or "*", by=by))
 
 
 @routes.delete("/v1/organization", permission=Permission.ORG_DELETE, response=OrganizationView, durable=True)
 async def delete_organization(call: Call) -> Reply:
     """Delete the organization: out of use at once, erased after 30 days, restorable until then."""
     by = await caller_of(call)
-    deleted = await call.services.organizations.delete(call.org, etag=call.if_match or "", by=by)
+    deleted = await call.services.organizations.delete(call.org, etag=call.if_match or "*", by=by)
     await _begin_erasure(call, deleted)
     return _reply(deleted)
 

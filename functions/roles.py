@@ -118,7 +118,7 @@ async def update_role(call: Call, role_id: RoleId, body: RoleUpdate) -> Reply:
         name=body.name.strip() if body.name else None,
         description=body.description,
         permissions=frozenset(body.permissions) if body.permissions else None,
-        etag=call.if_match or "",
+        etag=call.if_match or "*",
         by=await caller_of(call),
     )
     return _reply(changed)
@@ -131,7 +131,7 @@ async def update_role(call: Call, role_id: RoleId, body: RoleUpdate) -> Reply:
 )
 async def delete_role(call: Call, role_id: RoleId) -> None:
     """Delete a role that nobody has."""
-    await call.services.roles.delete(call.org, role_id, etag=call.if_match or "", by=await caller_of(call))
+    await call.services.roles.delete(call.org, role_id, etag=call.if_match or "*", by=await caller_of(call))
 
 
 def view_role(role: CustomRole) -> RoleView:

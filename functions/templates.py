@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from shared.audit.actors import actor_of
+from shared.audit.models import Target
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.permissions import Permission
@@ -129,6 +131,7 @@ async def list_templates(call: Call, query: TemplateList) -> Page[TemplateView]:
 async def create_template(call: Call, body: TemplateSource) -> Reply:
     """Create a template of the organization."""
     made = await call.services.templates.create(call.org, call.new_id("tpl"), parse(body.source))
+    await _tell(call, "template.created", made.id, made.name)
     return Reply(TemplateView.of(made), status=201, etag=made.etag, location=f"/v1/templates/{made.id}")
 
 
@@ -145,6 +148,7 @@ async def import_template(call: Call, body: EggSource) -> ImportReport:
     made = None
     if body.save:
         made = await call.services.templates.create(call.org, call.new_id("tpl"), imported.template, imported.notes)
+        await _tell(call, "template.imported", made.id, made.name)
     return ImportReport(
         id=made.id if made else None,
         definition=as_data(imported.template),
@@ -153,7 +157,9 @@ async def import_template(call: Call, body: EggSource) -> ImportReport:
     )
 
 
-@routes.get("/v1/templates/{template_id}", permission=Permission.TEMPLATES_READ, response=TemplateDetail)
+@routes.get(
+    "/v1/templates/{template_id}", permission=Permission.TEMPLATES_READ, resource="template_id", response=TemplateDetail
+)
 async def read_template(call: Call, template_id: str, query: VersionQuery) -> Reply:
     """Read a template at its newest version, or at one that is named."""
     found = await call.services.templates.find(call.org, template_id, query.version)
@@ -165,14 +171,19 @@ async def read_template(call: Call, template_id: str, query: VersionQuery) -> Re
     return Reply(detail.model_copy(update={"notes": notes}), etag=head.etag)
 
 
-@routes.get("/v1/templates/{template_id}/export", permission=Permission.TEMPLATES_READ, media_type="application/yaml")
+@routes.get(
+    "/v1/templates/{template_id}/export",
+    permission=Permission.TEMPLATES_READ,
+    resource="template_id",
+    media_type="application/yaml",
+)
 async def export_template(call: Call, template_id: str, query: VersionQuery) -> Reply:
     """A template as YAML."""
     found = await call.services.templates.find(call.org, template_id, query.version)
     return Reply(export(found.template).encode(), content_type="application/yaml")
 
 
-@routes.get("/v1/templates/{template_id}/compare", permission=Permission.TEMPLATES_READ)
+@routes.get("/v1/templates/{template_id}/compare", permission=Permission.TEMPLATES_READ, resource="template_id")
 async def compare_template(call: Call, template_id: str, query: CompareQuery) -> Comparison:
     """What differs between two versions."""
     before = await call.services.templates.find(call.org, template_id, query.before)
@@ -184,40 +195,57 @@ async def compare_template(call: Call, template_id: str, query: CompareQuery) ->
 @routes.put(
     "/v1/templates/{template_id}",
     permission=Permission.TEMPLATES_UPDATE,
+    resource="template_id",
     response=TemplateView,
     problems=[TemplateInvalid, TemplateReadOnly, TemplateNotFound],
 )
 async def replace_template(call: Call, template_id: str, body: TemplateSource) -> Reply:
     """Give a template a new version. Its servers keep theirs until they are upgraded."""
     head = await call.services.templates.add_version(call.org, template_id, parse(body.source), etag=call.if_match)
+    await _tell(call, "template.changed", head.id, head.name)
     return Reply(TemplateView.of(head), etag=head.etag)
 
 
 @routes.delete(
-    "/v1/templates/{template_id}", permission=Permission.TEMPLATES_DELETE, problems=[TemplateReadOnly, TemplateNotFound]
+    "/v1/templates/{template_id}",
+    permission=Permission.TEMPLATES_DELETE,
+    resource="template_id",
+    problems=[TemplateReadOnly, TemplateNotFound],
 )
 async def delete_template(call: Call, template_id: str) -> None:
     """Delete a template. Servers that were made of it keep their version."""
     await call.services.templates.delete(call.org, template_id, etag=call.if_match)
+    await _tell(call, "template.deleted", template_id, None)
 
 
 @routes.post(
     "/v1/templates/{template_id}/publish",
     permission=Permission.TEMPLATES_UPDATE,
+    resource="template_id",
     response=TemplateView,
     problems=[TemplateReadOnly, TemplateNotFound],
 )
 async def publish_template(call: Call, template_id: str) -> TemplateView:
     """Let every organization use a template."""
-    return TemplateView.of(await call.services.templates.publish(call.org, template_id))
+    head = await call.services.templates.publish(call.org, template_id)
+    await _tell(call, "template.published", head.id, head.name)
+    return TemplateView.of(head)
 
 
 @routes.post(
     "/v1/templates/{template_id}/withdraw",
     permission=Permission.TEMPLATES_UPDATE,
+    resource="template_id",
     response=TemplateView,
     problems=[TemplateReadOnly, TemplateNotFound],
 )
 async def withdraw_template(call: Call, template_id: str) -> TemplateView:
     """Take a template back from the public."""
-    return TemplateView.of(await call.services.templates.withdraw(call.org, template_id))
+    head = await call.services.templates.withdraw(call.org, template_id)
+    await _tell(call, "template.withdrawn", head.id, head.name)
+    return TemplateView.of(head)
+
+
+async def _tell(call: Call, action: str, template_id: str, name: str | None) -> None:
+    target = Target(kind="template", id=template_id, name=name)
+    await call.services.audit.record(call.org, actor_of(call), action, target)
