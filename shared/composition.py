@@ -242,7 +242,7 @@ class Services:
         """What nodes tell."""
         from shared.nodes.reports import Reports
 
-        return Reports(self)
+        return Reports(self, report_handler)
 
     @cached_property
     def enrolments(self) -> Enrolments:

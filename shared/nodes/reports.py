@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("meridian.nodes")
 #: Raises an external event: instance id, event name, JSON.
 Raise = Callable[[str, str, str], Awaitable[None]]
+#: What is done with a report, and which of those belongs to a kind of report: other domains name theirs.
+Handler = Callable[["Services", Report], Awaitable[None]]
+HandlerOf = Callable[[ReportType], Handler | None]
 
 
 class ReportRefused(Fault):
@@ -44,8 +47,9 @@ MAX_SEEN: Final = 20_000
 class Reports:
     """See the module."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, handler_of: HandlerOf) -> None:
         self._services = services
+        self._handler_of = handler_of
         self._seen: dict[str, None] = {}  # ids lately handled here: spares the work, not needed for correctness
 
     async def take(self, body: bytes, raise_event: Raise) -> None:
@@ -84,11 +88,9 @@ class Reports:
         return report
 
     async def _handle(self, report: Report, raise_event: Raise) -> None:
-        from shared.composition import report_handler
-
         telemetry.counter("nodes.reports", "{report}").add(1, {"type": report.type.value})
         try:
-            handler = report_handler(report.type)
+            handler = self._handler_of(report.type)
             if handler is not None:
                 await handler(self._services, report)
         except Unavailable:
