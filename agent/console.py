@@ -58,7 +58,9 @@ class Console:
             self._partial = bytearray()
 
     def skip(self, lines: int) -> None:
-        """Leave out numbers of lines that were lost unread."""
+        """Leave out the numbers of lines that were lost unread; the first of them may have begun already."""
+        if lines:
+            self._partial = bytearray()
         self._next += lines
 
     def _add(self, raw: bytes | bytearray) -> None:

@@ -29,11 +29,11 @@ from agent.drivers import proc
 from agent.drivers.base import DriverError, Exit, Handle, Plan, Usage
 from agent.drivers.cgroups import Group, Groups
 from agent.drivers.ports import check_free
+from agent.drivers.programs import RUNTIMES, check_runtime, own_program
 from agent.drivers.tail import LOG, Tail
-from agent.jail import PathEscapes, inside, within
+from agent.jail import PathEscapes, inside
 from shared.messaging.server_spec import Stop
 
-RUNTIMES: Final = ("java", "node", "python3")  # programs of the machine that a template may name without a path
 _READ_CALM, _READ_BUSY = 1.0, 0.1
 
 # trap with a command, unlike trap '', is reset in the child: the game sees its signals, the shim outlives them.
@@ -148,16 +148,13 @@ class ProcessDriver:
 
     def _program(self, plan: Plan, directory: Path) -> str:
         name = plan.launch.argv[0]
-        if "/" not in name:
-            found = shutil.which(name) if name in self._runtimes else None
-            if found is None:
-                allowed = ", ".join(self._runtimes)
-                raise DriverError("no_such_program", f"{name[:80]!r} is not on this machine, or not one of {allowed}")
-            return found
-        path = within(plan.folder, directory / name)  # an absolute name stands for itself
-        if not os.access(path, os.X_OK) or not path.is_file():
-            raise DriverError("no_such_program", f"{name[:80]!r} is not an executable file of this server")
-        return str(path)
+        if "/" in name:
+            return str(own_program(plan, directory))
+        check_runtime(name, self._runtimes)
+        found = shutil.which(name)
+        if found is None:
+            raise DriverError("no_such_program", f"{name!r} is not installed on this machine")
+        return found
 
 
 class ProcessServer:

@@ -80,7 +80,6 @@ class Tail:
                 break
             lost += data.count(b"\n")
             self._offset += len(data)
-        self.console.flush()
         self.console.skip(lost)
 
     def _empty(self) -> None:

@@ -1,0 +1,299 @@
+"""Games in containers, over the Docker Engine API. The engine keeps them running; we keep their ids.
+
+Hardened as far as games allow: no capabilities, no new privileges, a read-only root with the server's folder as the one
+place to write, bounded processes and logs. The network is the host's: the ports were reserved on the host, games
+announce their own address, and a NAT in between breaks most query protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from agent.console import Console
+from agent.drivers import proc
+from agent.drivers.base import DriverError, Exit, Handle, Plan, Usage
+from agent.drivers.engine import Engine, EngineRefused, encoded
+from agent.drivers.ports import check_free
+from agent.drivers.programs import check_runtime, own_program
+from agent.jail import PathEscapes, inside
+from shared.messaging.server_spec import Stop
+
+PLACE: Final = "/server"  # where the server's folder is inside
+LOG_MIB: Final = 5
+
+
+class ContainerDriver:
+    """See `agent.drivers.base.Driver`."""
+
+    name = "container"
+
+    def __init__(self, folder: Path, socket: Path, image: str = "") -> None:
+        self._folder, self._image = folder, image
+        self._socket = socket
+        self.engine = Engine(socket)
+        self._running: dict[str, ContainerServer] = {}
+
+    async def start(self, plan: Plan) -> ContainerServer:
+        """See `Driver.start`. A container that is left of an earlier start is removed first."""
+        if plan.server_id in self._running:
+            raise DriverError("already_running", f"{plan.server_id} runs already")
+        check_free(plan.ports)
+        name = _name(plan.server_id)
+        with contextlib.suppress(EngineRefused):
+            await self.engine.call("DELETE", f"/containers/{name}?force=1&v=1")
+        made = await self.engine.call("POST", f"/containers/create?name={encoded(name)}", self._description(plan))
+        try:
+            attached = await self._attach(made["Id"])
+            await self.engine.call("POST", f"/containers/{made['Id']}/start")
+        except EngineRefused as error:
+            await self.engine.call("DELETE", f"/containers/{made['Id']}?force=1&v=1")
+            raise DriverError("start_failed", error.reason) from None
+        found = await self.engine.call("GET", f"/containers/{made['Id']}/json")
+        token = json.dumps(
+            {
+                "id": made["Id"],
+                "pid": found["State"]["Pid"],
+                "lines": self._next_line(plan.server_id),
+                "limits": _limited(plan),
+            }
+        )
+        return self._follow(plan.server_id, Handle(plan.server_id, token, time.time()), attached)
+
+    async def adopt(self, plan: Plan, handle: Handle) -> ContainerServer | None:
+        """See `Driver.adopt`."""
+        container = _of(handle)
+        try:
+            found = await self.engine.call("GET", f"/containers/{container}/json")
+        except EngineRefused:
+            return None
+        if not found["State"]["Running"]:
+            return None
+        return self._follow(plan.server_id, handle, await self._attach(container))
+
+    async def last_exit(self, handle: Handle) -> Exit:
+        """See `Driver.last_exit`."""
+        try:
+            found = await self.engine.call("GET", f"/containers/{_of(handle)}/json")
+        except EngineRefused:
+            return Exit(None, time.time())
+        return Exit(_code(int(found["State"]["ExitCode"])), time.time())
+
+    async def close(self) -> None:
+        """See `Driver.close`."""
+        for server in tuple(self._running.values()):
+            await server.let_go()
+        self._running.clear()
+
+    def forget(self, server: ContainerServer) -> None:
+        """A server has ended; the numbering of its lines is kept for the next start."""
+        self._running.pop(server.handle.server_id, None)
+        place = self._folder / server.handle.server_id
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (place / "lines").write_text(str(server.console.next_number))
+
+    def _next_line(self, server_id: str) -> int:
+        try:
+            return int((self._folder / server_id / "lines").read_text())
+        except (OSError, ValueError):
+            return 1
+
+    def _follow(self, server_id: str, handle: Handle, attached: socket.socket) -> ContainerServer:
+        server = ContainerServer(self, handle, attached)
+        self._running[server_id] = server
+        return server
+
+    async def _attach(self, container: str) -> socket.socket:
+        """The standard input: a connection that the engine turns into the raw stream."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(connection, str(self._socket))
+        head = f"POST /v1.41/containers/{container}/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: engine\r\n"
+        await loop.sock_sendall(connection, f"{head}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer and len(answer) < 65_536:
+            piece = await loop.sock_recv(connection, 4096)
+            if not piece:
+                break
+            answer += piece
+        if not answer.startswith((b"HTTP/1.1 101", b"HTTP/1.1 200")):
+            connection.close()
+            raise DriverError("engine_refused", f"the engine attaches nothing: {answer[:100]!r}")
+        return connection
+
+    def _description(self, plan: Plan) -> dict[str, Any]:
+        image = plan.image or self._image
+        if not image:
+            raise DriverError("no_image", "a container needs an image, and the template names none")
+        directory = _check(plan)
+        place = str(plan.folder.resolve())
+        limits = plan.limits
+        return {
+            "Image": image,
+            "Cmd": [token.replace(place, PLACE) for token in plan.launch.argv],
+            "Entrypoint": [],
+            "Env": [
+                f"{name}={value.replace(place, PLACE)}" for name, value in {**plan.launch.env, "HOME": PLACE}.items()
+            ],
+            "WorkingDir": str(Path(PLACE) / directory),
+            # A terminal, as it is the only standard input that engines keep open when we let go of it.
+            "Tty": True,
+            "OpenStdin": True,
+            "StdinOnce": False,
+            "User": _user(plan),
+            "Labels": {"meridian.server": plan.server_id},
+            "HostConfig": {
+                "Binds": [f"{place}:{PLACE}"],
+                "NetworkMode": "host",
+                "ReadonlyRootfs": True,
+                "Tmpfs": {"/tmp": "size=100m"},  # noqa: S108  # the container's own
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges"],
+                "PidsLimit": limits.processes or None,
+                "Memory": limits.memory_mib * 2**20,
+                "MemorySwap": limits.memory_mib * 2**20,
+                "NanoCpus": limits.cpu_millicores * 1_000_000,
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": f"{LOG_MIB}m", "max-file": "1"}},
+                "Init": True,
+            },
+        }
+
+
+class ContainerServer:
+    """See `agent.drivers.base.Running`."""
+
+    def __init__(self, driver: ContainerDriver, handle: Handle, attached: socket.socket) -> None:
+        self.handle = handle
+        token = json.loads(handle.token)
+        self._driver, self._id, self._pid, self._stdin = driver, str(token["id"]), int(token["pid"]), attached
+        self.console = Console(int(token["lines"]))
+        self.limits_applied: tuple[str, ...] = tuple(token["limits"])
+        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._tasks = [asyncio.create_task(self._wait_for_end()), asyncio.create_task(self._read_output())]
+
+    @property
+    def pid(self) -> int | None:
+        """The container's first process."""
+        return self._pid if proc.start_time(self._pid) is not None else None
+
+    async def _read_output(self) -> None:
+        with contextlib.suppress(OSError, EOFError, DriverError, ValueError):
+            path = f"/containers/{self._id}/logs?follow=1&stdout=1&stderr=1&tail=all"
+            async with self._driver.engine.stream("GET", path) as reply:
+                async for piece in reply.chunks():
+                    self.console.feed(piece)
+
+    async def _wait_for_end(self) -> None:
+        code: int | None = None
+        with contextlib.suppress(DriverError):
+            found = await self._driver.engine.call("POST", f"/containers/{self._id}/wait", seconds=None)
+            code = _code(int(found["StatusCode"]))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):  # the last lines
+                await asyncio.shield(self._tasks[1])
+        self.console.flush()
+        self._stdin.close()
+        self._driver.forget(self)
+        if not self._ended.done():
+            self._ended.set_result(Exit(code, time.time()))
+
+    async def let_go(self) -> None:
+        """Stop following; the container runs on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stdin.close()
+
+    async def wait(self) -> Exit:
+        """See `Running.wait`."""
+        return await asyncio.shield(self._ended)
+
+    def write(self, line: str) -> None:
+        """See `Running.write`."""
+        if self._ended.done():
+            raise DriverError("not_running", "the server does not run")
+        data = line.encode() + b"\n"
+        try:
+            if self._stdin.send(data) < len(data):
+                raise DriverError("input_full", "the game does not read its input")
+        except BlockingIOError:
+            raise DriverError("input_full", "the game does not read its input") from None
+        except OSError as error:
+            raise DriverError("not_running", f"the game's input is closed: {error.strerror}") from None
+
+    async def stop(self, stop: Stop) -> Exit:
+        """See `Running.stop`."""
+        if stop.method == "command":
+            with contextlib.suppress(DriverError):
+                self.write(stop.value)
+        else:
+            await self._signal(stop.value)
+        try:
+            async with asyncio.timeout(stop.timeout_seconds):
+                return await self.wait()
+        except TimeoutError:
+            return await self.kill()
+
+    async def kill(self) -> Exit:
+        """See `Running.kill`."""
+        if not self._ended.done():
+            await self._signal("SIGKILL")
+        return await self.wait()
+
+    async def _signal(self, name: str) -> None:
+        with contextlib.suppress(EngineRefused):  # it ended by itself meanwhile
+            await self._driver.engine.call("POST", f"/containers/{self._id}/kill?signal={encoded(name)}")
+
+    def usage(self) -> Usage | None:
+        """See `Running.usage`."""
+        return None if self._ended.done() else proc.usage(self._pid)
+
+    def bound_ports(self) -> tuple[str, ...]:
+        """See `Running.bound_ports`."""
+        return () if self._ended.done() else proc.bound_ports(self._pid)
+
+
+def _limited(plan: Plan) -> list[str]:
+    limits = plan.limits
+    wanted = {"memory": limits.memory_mib, "cpu": limits.cpu_millicores, "processes": limits.processes}
+    return [name for name, value in wanted.items() if value]
+
+
+def _name(server_id: str) -> str:
+    return f"meridian-{server_id.lower()}"
+
+
+def _of(handle: Handle) -> str:
+    return encoded(str(json.loads(handle.token).get("id", "none")))
+
+
+def _user(plan: Plan) -> str:
+    if plan.user is not None:
+        return plan.user
+    return f"{os.geteuid()}:{os.getegid()}"
+
+
+def _check(plan: Plan) -> Path:
+    """The working directory within the server's folder; that and the program are held to the same rules as a process's."""
+    try:
+        directory = inside(plan.folder, plan.launch.directory)
+        if "/" in plan.launch.argv[0]:
+            own_program(plan, directory)
+        else:
+            check_runtime(plan.launch.argv[0])
+    except PathEscapes as error:
+        raise DriverError("path_escapes", str(error)) from None
+    if not directory.is_dir():
+        raise DriverError("no_such_folder", f"{plan.launch.directory} is not a folder of this server")
+    return directory.relative_to(plan.folder.resolve())
+
+
+def _code(status: int) -> int:
+    return 128 - status if 128 < status <= 192 else status

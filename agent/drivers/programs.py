@@ -1,0 +1,36 @@
+"""Which programs may be started: those of the server's own folder, and a few runtimes by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from agent.drivers.base import DriverError, Plan
+from agent.jail import within
+
+RUNTIMES: Final = ("java", "node", "python3")
+
+
+def check_runtime(name: str, allowed: tuple[str, ...] = RUNTIMES) -> None:
+    """Whether a program may be named without a path.
+
+    Raises:
+        DriverError: `no_such_program`: it is not on the list (a shell, for one).
+    """
+    if name not in allowed:
+        raise DriverError("no_such_program", f"{name[:80]!r} is not one of {', '.join(allowed)}")
+
+
+def own_program(plan: Plan, directory: Path) -> Path:
+    """The program that `argv[0]` names by a path.
+
+    Raises:
+        PathEscapes: it leads out of the server's folder.
+        DriverError: `no_such_program`: there is no executable file.
+    """
+    name = plan.launch.argv[0]
+    path = within(plan.folder, directory / name)  # an absolute name stands for itself
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise DriverError("no_such_program", f"{name[:80]!r} is not an executable file of this server")
+    return path
