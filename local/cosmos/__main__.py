@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 import uvloop
@@ -158,6 +159,8 @@ def _announce(arguments: argparse.Namespace, port: int, key: str) -> None:
     shown = "(not shown)" if arguments.quiet else key
     print(f"AccountEndpoint=http://{host}:{port}/;AccountKey={shown};", flush=True)
     log.info("Cosmos DB for NoSQL on http://%s:%d, data in %s", host, port, arguments.data)
+    if not arguments.quiet:
+        print(f"Explorer: http://{host}:{port}/#key={quote(key, safe='')}", flush=True)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from local.cosmos.charges import Operation
 from local.cosmos.engine import Engine
 from local.cosmos.errors import CosmosError, Substatus
+from local.cosmos.explorer import explorer_file
 from local.cosmos.headers import check_headers
 from local.cosmos.http import Answer, Headers, Request, Response
 from local.cosmos.local_api import serve_local
@@ -68,6 +69,8 @@ class App:
     def _serve(self, request: Request, client: str) -> Answer:
         if request.segments[:1] == ("_local",):
             return serve_local(self.engine, request, client)
+        if "authorization" not in request.headers and (file := explorer_file(request)) is not None:
+            return file
         handlers = match(request.segments)
         kind, link = signed_resource(request.segments)
         headers, engine = request.headers, self.engine
