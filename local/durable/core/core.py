@@ -19,6 +19,7 @@ from local.durable.core.kernel import Kernel
 from local.durable.core.orchestrations import Orchestrations
 from local.durable.core.retention import Retention
 from local.durable.core.rewind import rewound
+from local.durable.core.store import InstanceRow
 from local.durable.core.timers import Due, Timers
 from local.durable.options import DurableOptions
 
@@ -220,10 +221,18 @@ class Core:
         self.store.add_history(row.key, 1, now, history)
         row.status, row.finished, row.output, row.updated = statuses.RUNNING, None, None, now
         self.store.update(row)
-        for child in children:
-            self._rewind(child, reason)
         active = self.orchestrations.active.add(Active(row, 2))
         message = Message(Event(GENERIC, now, name="Rewind", data=reason))
         number = self.store.add_inbox(instance_id, message)
         active.inbox.append(message._replace(source="inbox", row=number))
         self.orchestrations.wake(active)
+        for created in children:
+            self._rewind_child(row, created, reason)
+
+    def _rewind_child(self, parent: InstanceRow, created: Event, reason: str) -> None:
+        """A child that failed is rewound; one that ended otherwise while nobody listened tells its end again."""
+        child = self.store.find(created.ref or "")
+        if child is not None and child.status == statuses.FAILED:
+            self._rewind(child.id, reason)
+        elif child is None or child.finished is not None:
+            self.effects.tell(child, parent.id, parent.execution, created.id)

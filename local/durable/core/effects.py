@@ -198,17 +198,20 @@ class Effects:
         self._hub.active.remove(active)
         self._kernel.counters.completed += 1
         if row.parent_id is not None and row.parent_task is not None:
-            self._tell_parent(row, row.parent_id, row.parent_task, now)
+            self.tell(row, row.parent_id, row.parent_execution, row.parent_task)
         watchers = self._watchers.pop(row.id, None)
         if watchers:
             self._kernel.after_commit(lambda: _done(watchers, row))
 
-    def _tell_parent(self, row: InstanceRow, parent_id: str, task: int, now: int) -> None:
-        if row.status == statuses.COMPLETED:
-            event = Event(SUB_COMPLETED, now, task, data=row.output)
+    def tell(self, child: InstanceRow | None, parent_id: str, execution: str | None, task: int) -> None:
+        """Tell a parent how its child ended (inside a unit); None: it is not there any more."""
+        now = self._kernel.now()
+        if child is not None and child.status == statuses.COMPLETED:
+            event = Event(SUB_COMPLETED, now, task, data=child.output)
         else:
-            event = Event(SUB_FAILED, now, task, ref=_reason(row), data="")
-        self._send(parent_id, row.parent_execution, event)
+            reason = "the child has been purged" if child is None else _reason(child)
+            event = Event(SUB_FAILED, now, task, ref=reason, data="")
+        self._send(parent_id, execution, event)
 
     def _send(self, target: str, execution: str | None, event: Event) -> None:
         message = Message(event, execution)

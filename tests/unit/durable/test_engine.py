@@ -127,9 +127,63 @@ async def test_results_of_an_execution_that_continued_as_new_are_dropped(house: 
     await house.until(lambda: core.kernel.counters.episodes == 3)
     gates[0].set()  # task 0 of the first execution; the second has a task 0 as well
     await house.until(lambda: finished == [0])
-    await asyncio.sleep(0)
+    active = core.orchestrations.active.in_memory(instance)
+    assert active is not None
+    await house.until(lambda: not active.inbox)
+    assert [task for _, task in core.store.pending_tasks()] == [0]
+    await house.crash()
+    await house.start()  # the second execution's task 0 runs again
     gates[1].set()
     assert (await house.ended(instance)).output == '["late", 1]'
+
+
+async def test_rewinding_takes_up_what_was_under_way_and_children_of_every_fate(house: House) -> None:
+    failing = True
+    calls: list[str] = []
+    gate = asyncio.Event()
+
+    @house.activity
+    async def work(value: str) -> str:
+        calls.append(value)
+        if value == "slow":
+            await gate.wait()
+        if value == "bad" and failing:
+            raise ValueError("not yet")
+        return value
+
+    @house.orchestrator
+    def child(context: Any) -> Any:
+        return (yield context.call_activity("work", context.get_input()))
+
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        first = yield context.call_activity("work", "good")
+        try:
+            rest = yield context.task_all(
+                [
+                    context.call_activity("work", "slow"),
+                    context.call_sub_orchestrator("child", "bad", "bad-child"),
+                    context.call_sub_orchestrator("child", "fine", "fine-child"),
+                ]
+            )
+        except Exception as error:
+            raise RuntimeError("given up") from error
+        return [first, *rest]
+
+    await house.start(executor="live")
+    instance = await house.begin("flow")
+    await house.until(lambda: calls.count("slow") == 1)
+    await house.ended("bad-child")
+    await house.ended("fine-child")
+    # The orchestration's end waits for "slow" (a failed task_all waits for the rest): then everything has ended.
+    gate.set()
+    assert (await house.ended(instance)).status == statuses.FAILED
+    failing = False
+    await house.engine._core.rewind(instance, "again")
+    assert (await house.ended(instance)).output == '["good", "slow", "bad", "fine"]'
+    assert calls.count("good") == 1
+    assert calls.count("fine") == 1
+    assert calls.count("bad") == 2
 
 
 async def test_long_timers_go_in_hops(house: House) -> None:

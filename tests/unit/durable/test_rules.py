@@ -9,10 +9,13 @@ import pytest
 from local.common.errors import StartError
 from local.durable.core import clock
 from local.durable.core.events import (
+    EVENT_RAISED,
+    EVENT_SENT,
     EXECUTION_COMPLETED,
     EXECUTION_STARTED,
     ORCHESTRATOR_COMPLETED,
     ORCHESTRATOR_STARTED,
+    SUB_COMPLETED,
     SUB_CREATED,
     SUB_FAILED,
     TASK_COMPLETED,
@@ -108,22 +111,32 @@ FAILED = [Event(TASK_SCHEDULED, 1, 1, "b"), Event(TASK_FAILED, 2, 1)]
 PAUSE = [Event(TIMER_CREATED, 2, 2, due=3), Event(TIMER_FIRED, 3, 2)]
 AGAIN = [Event(TASK_SCHEDULED, 3, 3, "b"), Event(TASK_FAILED, 4, 3)]
 CHILD = Event(SUB_CREATED, 0, 4, "c", ref="child")
+CALL = Event(EVENT_SENT, 0, 5, "op", '{"id": "x", "signal": false}', "@c@k")
+SIGNAL = Event(EVENT_SENT, 0, 6, "op", '{"id": "y", "signal": true}', "@c@k")
+REPLY = Event(EVENT_RAISED, 1, name="x", data="1")
 
-REWINDS = {
-    "a failed activity goes with its scheduling": ([*BEGIN, *DONE, *FAILED, *END], [*BEGIN, *DONE, END[1]], []),
-    "retries go with their pauses": ([*BEGIN, *DONE, *FAILED, *PAUSE, *AGAIN, *END], [*BEGIN, *DONE, END[1]], []),
-    "a failed child stays and is rewound": (
-        [*BEGIN, CHILD, Event(SUB_FAILED, 5, 4), *END],
-        [*BEGIN, CHILD, END[1]],
-        ["child"],
+REWINDS: dict[str, tuple[list[Event], list[Event], list[Event]]] = {
+    "a failed activity goes with its scheduling": ([*DONE, *FAILED], DONE, []),
+    "retries go with their pauses": ([*DONE, *FAILED, *PAUSE, *AGAIN], DONE, []),
+    "a failed child stays and is told of": ([CHILD, Event(SUB_FAILED, 5, 4)], [CHILD], [CHILD]),
+    "a child under way as well": ([CHILD], [CHILD], [CHILD]),
+    "a child that ended is left alone": (
+        [CHILD, Event(SUB_COMPLETED, 5, 4)],
+        [CHILD, Event(SUB_COMPLETED, 5, 4)],
+        [],
     ),
-    "a failure of user code leaves all": ([*BEGIN, *DONE, *END], [*BEGIN, *DONE, END[1]], []),
+    "an activity and a timer under way are set anew": ([*DONE, FAILED[0], PAUSE[0]], DONE, []),
+    "a timer that fired stays": (PAUSE, PAUSE, []),
+    "a call that was answered stays": ([CALL, REPLY], [CALL, REPLY], []),
+    "a call without an answer is made again": ([CALL], [], []),
+    "a signal stays": ([SIGNAL], [SIGNAL], []),
+    "a failure of user code leaves all": (DONE, DONE, []),
 }
 
 
 @pytest.mark.parametrize(("history", "kept", "children"), REWINDS.values(), ids=REWINDS.keys())
-def test_what_a_rewound_history_keeps(history: list[Event], kept: list[Event], children: list[str]) -> None:
-    assert rewound(history) == (kept, children)
+def test_what_a_rewound_history_keeps(history: list[Event], kept: list[Event], children: list[Event]) -> None:
+    assert rewound([*BEGIN, *history, *END]) == ([*BEGIN, *kept, END[1]], children)
 
 
 def test_entity_ids() -> None:
