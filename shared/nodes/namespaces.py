@@ -261,6 +261,11 @@ class Namespaces:
             await self._close_sender((name, queue))
             raise BrokerUnavailable(f"{queue} does not take the message: {type(error).__name__}") from error
 
+    async def resend(self, name: str, queue: str, body: str, original: Any) -> None:
+        """Send a message's body once more, under its own id."""
+        life = original.time_to_live or timedelta(days=1)
+        await self.send(name, queue, body, id=str(original.message_id), subject=str(original.subject or ""), life=life)
+
     async def _sender(self, name: str, queue: str) -> ServiceBusSender:
         """Senders are kept open: opening one takes half a second. Each is a connection, so only so many, for so long."""
         key = (name, queue)
