@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -23,8 +24,15 @@ async def _serve(options: Options, log: LiveLog) -> None:
         loop.add_signal_handler(number, stop.set)
     await host.start()
     await stop.wait()
-    log.host("stopping")
-    await host.stop()
+    log.host("stopping (once more to stop at once)")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, os._exit, 1)
+    threads = await host.stop()
+    if threads:
+        # The interpreter would wait for them at its end, and a thread cannot be killed.
+        log.host(f"{threads} function{'s' if threads > 1 else ''} still running in a thread; left behind")
+        log.flush()
+        os._exit(0)
 
 
 def main() -> None:

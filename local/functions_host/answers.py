@@ -19,6 +19,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 # Headers of a function's answer that the server makes itself.
 _OWN = frozenset(("content-length", "transfer-encoding", "connection", "date", "keep-alive"))
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_LEAST_STATUS, _MOST_STATUS = 200, 599
 _BODILESS = frozenset((204, 304))
 _JSON = (b"content-type", b"application/json; charset=utf-8")
 
@@ -49,6 +50,8 @@ def to_answer(result: Any) -> Answer:
         raise TypeError(
             f"unable to encode outgoing TypedData: unsupported type for an HTTP answer: {type(result).__name__}"
         )
+    if not _LEAST_STATUS <= result.status_code <= _MOST_STATUS:
+        raise TypeError(f"{result.status_code} is not a status of an HTTP answer ({_LEAST_STATUS} to {_MOST_STATUS})")
     named: dict[str, str] = {}
     cookies: list[str] = []
     for name, value in result.headers:

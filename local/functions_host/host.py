@@ -102,8 +102,8 @@ class Host:
         for line in start_table(self):
             self.log.host(line)
 
-    async def stop(self) -> None:
-        """Take no more work, let requests in flight finish, and close the data."""
+    async def stop(self) -> int:
+        """Take no more work, let requests in flight finish, and close the data; how many threads still run."""
         from local.functions_host.meter.report import one_line
 
         self.log.host(one_line(await self.cost_report()))
@@ -117,10 +117,11 @@ class Host:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        self._invoker.close()
+        threads = self._invoker.close()
         self._store.close()
         self._folder.close()
         self.log.flush()
+        return threads
 
     def health(self) -> dict[str, float]:
         """Seconds since each loop last finished a turn: the engine's, and each queue's."""

@@ -136,7 +136,9 @@ class HttpFront:
             answer = to_answer(result)
             if outputs:
                 await self._outputs.send(outputs)
-        except (InvocationFailed, TypeError) as failure:
+        except InvocationFailed as failure:
+            error, answer = failure.told, Answer(500)
+        except TypeError as failure:  # no answer could be made of what it returned
             error, answer = str(failure), Answer(500)
         await send_answer(send, request.method, answer)
         self._log.invocation(

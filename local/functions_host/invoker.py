@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,22 @@ from local.functions_host.converters import InvocationContext, OutValue, encode_
 from local.functions_host.log import current_function
 from local.functions_host.meter.counters import Meter
 from local.functions_host.model import Function
+from local.functions_host.places import place_of
 
 _WATCH_SECONDS = 0.5  # how late a functionTimeout may be noticed; its least is one second
 
 
 class InvocationFailed(Exception):
     """A call failed; the text is "ClassName: message", as Microsoft's worker words it."""
+
+    def __init__(self, text: str, place: str = "") -> None:
+        super().__init__(text)
+        self.place = place
+
+    @property
+    def told(self) -> str:
+        """The text with the place in the app, for the log."""
+        return f"{self} ({self.place})" if self.place else str(self)
 
 
 class FunctionTimeout(InvocationFailed):
@@ -33,11 +43,12 @@ class Invoker:
 
     def __init__(self, folder: Path, threads: int, timeout: float | None, meter: Meter) -> None:
         """Args: `folder` is the app's; `timeout` is seconds of one call, None for no limit."""
-        self._folder = str(folder)
+        self._folder = folder
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
         self._timeout = timeout
         self._meter = meter
         self.client_binding: Callable[[], str] = str  # set once the durable engine listens
+        self._threads: set[Future[Any]] = set()
         self._deadlines: dict[asyncio.Task[Any], float] = {}
         self._watcher: asyncio.Task[None] | None = None
 
@@ -76,7 +87,7 @@ class Invoker:
         except InvocationFailed:
             raise
         except Exception as error:  # whatever user code raises becomes the call's failure, as in the worker
-            raise InvocationFailed(describe_failure(error)) from error
+            raise InvocationFailed(describe_failure(error), place_of(error, self._folder)) from error
         finally:
             current_function.reset(token)
             self._meter.ended(function.name, group, start, time.monotonic(), failed)
@@ -86,19 +97,26 @@ class Invoker:
         token = current_function.set(function.name)
         try:
             context = contextvars.copy_context()
-            return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, work)
+            return await self._submit(lambda: context.run(work))
         finally:
             current_function.reset(token)
 
-    def close(self) -> None:
-        """Take no more calls; threads that still run are left to end with the process (a thread cannot be killed)."""
+    def close(self) -> int:
+        """Take no more calls; how many threads still run (a thread cannot be killed, it ends with the process)."""
         if self._watcher is not None:
             self._watcher.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        return len(self._threads)
 
     def _in_thread(self, function: Function, arguments: dict[str, Any]) -> Awaitable[Any]:
         context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(function.call, **arguments))
+        return self._submit(lambda: context.run(function.call, **arguments))
+
+    def _submit(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        started = self._pool.submit(work)
+        self._threads.add(started)
+        started.add_done_callback(self._threads.discard)
+        return asyncio.wrap_future(started)
 
     async def _within(self, work: Awaitable[Any], deadline: float, function: Function) -> Any:
         """Await the work until its deadline. Calls have one and the same limit, so `_deadlines` is in their order."""
@@ -136,7 +154,7 @@ class Invoker:
             arguments[parameter.name] = OutValue()
         if function.needs_context:
             arguments["context"] = InvocationContext(
-                str(uuid.uuid4()), function.name, self._folder, traceparent, threading.local()
+                str(uuid.uuid4()), function.name, str(self._folder), traceparent, threading.local()
             )
         return arguments
 

@@ -7,13 +7,13 @@ import inspect
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from local.common.errors import StartError
 from local.functions_host.model import Function
+from local.functions_host.places import place_of, relative_to
 from local.functions_host.settings import is_disabled
 from local.functions_host.validator import FunctionRefused, validate
 
@@ -62,31 +62,7 @@ def _import(folder: Path) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise StartError(f"{SCRIPT}.py cannot be loaded: {_place(error, folder)}: {describe(error)}") from error
-
-
-def _place(error: BaseException, folder: Path) -> str:
-    """file:line where it went wrong: the deepest frame within the app, else the deepest of all."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{_relative(error.filename, folder)}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_own(frame.filename, folder)]
-    frame = (own or frames)[-1]
-    return f"{_relative(frame.filename, folder)}:{frame.lineno}"
-
-
-def _is_own(filename: str, folder: Path) -> bool:
-    path = Path(filename)
-    return (
-        path.is_relative_to(folder)
-        and "site-packages" not in path.parts
-        and not path.is_relative_to(Path(__file__).parent)
-    )
-
-
-def _relative(filename: str, folder: Path) -> str:
-    path = Path(filename)
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else filename
+        raise StartError(f"{SCRIPT}.py cannot be loaded: {place_of(error, folder)}: {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:
@@ -157,4 +133,4 @@ def _source(call: Any, folder: Path) -> str:
     code = getattr(inspect.unwrap(call), "__code__", None)
     if code is None:
         return "?"
-    return f"{_relative(code.co_filename, folder)}:{code.co_firstlineno}"
+    return f"{relative_to(code.co_filename, folder)}:{code.co_firstlineno}"

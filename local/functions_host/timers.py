@@ -199,7 +199,7 @@ class TimerService:
             try:
                 await _with_retries(timer.function, lambda: self._call(timer, past_due))
             except InvocationFailed as failure:
-                error = str(failure)
+                error = failure.told
             self._log.invocation("timer", why, timer.function.name, time.perf_counter() - start, error)
             following = timer.schedule.next_after(max(instant, self._clock.now()))
             if following is not None:

@@ -137,7 +137,9 @@ class QueuePump:
             )
             if outputs:
                 await self._outputs.send(outputs)
-        except (InvocationFailed, ValueError, TypeError, NotImplementedError) as failure:
+        except InvocationFailed as failure:
+            error = failure.told
+        except (ValueError, TypeError, NotImplementedError) as failure:  # the message does not fit the parameter
             error = str(failure)
         finally:
             grow.cancel()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,7 +147,7 @@ def test_several_cookies_and_one_value_of_any_other_header(host: HostProcess) ->
     assert (answer.headers["content-length"], answer.content) == ("2", b"ok")
 
 
-@pytest.mark.parametrize("path", ["raises", "nothing", "dictionary", "bad-header"])
+@pytest.mark.parametrize("path", ["raises", "nothing", "dictionary", "bad-header", "status/999", "status/100"])
 def test_what_fails_is_500_with_an_empty_body(host: HostProcess, path: str) -> None:
     answer = host.call("GET", f"/api/{path}")
     assert (answer.status_code, answer.content) == (500, b"")
@@ -177,6 +179,15 @@ def test_the_trace_goes_on_with_a_new_span(host: HostProcess) -> None:
     assert "00f067aa0ba902b7" not in trace
 
 
+def test_a_stop_does_not_wait_for_a_thread(tmp_path: Any) -> None:
+    with HostProcess(APPS / "http_sample", tmp_path / "data") as stubborn:
+        assert stubborn.call("GET", "/api/slow-sync").status_code == 500  # its thread sleeps on for seconds
+        before = time.monotonic()
+        assert stubborn.part.stop() == 0
+        assert time.monotonic() - before < 2.5
+        assert "still running in a thread; left behind" in stubborn.part.output()
+
+
 @pytest.mark.parametrize("path", ["slow-async", "slow-sync"])
 def test_function_timeout_fails_the_call_and_the_host_goes_on(host: HostProcess, path: str) -> None:
     answer = host.call("GET", f"/api/{path}")
@@ -192,6 +203,7 @@ def test_the_log_tells_each_call_in_a_line(host: HostProcess) -> None:
     lines = [line for line in _settled(host, "ValueError: told to").splitlines() if " http " in line]
     failed = next(line for line in lines if "ValueError: told to" in line)
     assert "GET /api/raises " in failed
+    assert re.search(r"\(function_app\.py:\d+\)$", failed)
     assert " ms " in failed
     assert "secret" not in host.part.output()
     assert any("GET /api/levels/admin" in line and "401" in line for line in lines)
@@ -211,8 +223,6 @@ def test_the_home_page_says_that_the_app_runs(host: HostProcess) -> None:
 
 def _settled(host: HostProcess, text: str) -> str:
     """The log once it holds the text and the line of the last request (lines are written in batches of milliseconds)."""
-    import time
-
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         output = host.part.output()
