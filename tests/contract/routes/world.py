@@ -121,8 +121,9 @@ def _expired(house: HouseForTests, owner: ApiClient) -> str:
 
 
 def _member(world: World) -> str:
-    items: list[dict[str, Any]] = world.owner.get("/v1/members?role=viewer").json()["items"]
-    return str(items[0]["id"])
+    person = Person.sign_up(world.house, "member")
+    invited = world.owner.post("/v1/invitations", {"email": person.email, "role": "viewer"}).json()
+    return str(person.client().post("/v1/invitations/accept", {"token": invited["token"]}).json()["member"])
 
 
 def _invitation(world: World) -> str:
@@ -147,7 +148,9 @@ def _grant(world: World) -> str:
 
 def _node(world: World) -> str:
     """A real agent's node: enrolled, connected."""
-    agent = AgentProcess.enrolled(world.house, world.owner, Path(world.house.folder) / "agent", MARK[:40]).start()
+    agent = AgentProcess.enrolled(
+        world.house, world.owner, Path(world.house.folder) / uuid.uuid4().hex[:8], MARK[:40]
+    ).start()
     world.agent = agent
     until(lambda: world.owner.get(f"/v1/nodes/{agent.node_id}").json()["presence"] == "online", "the node is online")
     return agent.node_id

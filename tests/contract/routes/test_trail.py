@@ -1,0 +1,103 @@
+"""Every route that changes something leaves an entry in the audit trail: driven by the registry, like the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import functions
+from shared.http import Auth
+from shared.http.route import Route
+from tests.contract.routes.world import MARK, World, build
+from tests.support.house import HouseForTests
+from tests.support.people import ApiClient
+from tests.support.servers import until
+
+#: Routes that change nothing of an organization, or tell of it elsewhere; each with its reason.
+NOTHING_TO_TELL = {
+    "create_organization": "told in the trail of the new organization (tests/flows/test_organizations.py)",
+    "preview_invitation": "reads",
+    "sign_out": "a session is no organization's",
+    "delete_me": "told as member.left in each organization",
+    "try_placement": "reads",
+    "watch_console": "a lease of seconds",
+    "remove_members": "told for each member",
+    "update_members": "told for each member",
+    "create_invitations": "told for each address",
+    "act_on_servers": "told for each server",
+}
+
+#: Routes that the world below does not allow at this moment; their services are told apart in the flows.
+NOT_NOW = {
+    "accept_my_invitation": "the owner has no invitation: tests/flows/test_organizations.py",
+    "decline_my_invitation": "the same",
+    "accept_invitation": "the same",
+    "leave_organization": "the last owner stays",
+    "transfer_organization": "to a member who may be gone",
+    "restore_organization": "it is not deleted",
+    "import_template": "needs an egg: tests of templates",
+    "cancel_task": "the task is over: tests/flows/test_servers_walk.py",
+    "retry_task": "the same",
+}
+
+LAST = (
+    "revoke_node_certificate",
+    "decommission_node",
+    "forget_node",
+    "transfer_organization",
+    "delete_organization",
+    "delete_me",
+    "sign_out",
+)
+
+
+def changing() -> list[Route]:
+    """The routes in an order in which one does not take away what the next needs."""
+    routes = [route for route in functions.declared() if route.auth is Auth.USER and route.method != "GET"]
+    return sorted(
+        routes, key=lambda route: (LAST.index(route.name) if route.name in LAST else -1, route.method == "DELETE")
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    parts = ("cosmos", "bus", "auth", "host")
+    with HouseForTests(tmp_path_factory.mktemp("trail"), *parts, settings={"MERIDIAN_RATE_LIMITS": "false"}) as house:
+        world = build(house)
+        yield world
+        world.close()
+
+
+def actions_of(client: ApiClient, request: str) -> list[str]:
+    return [entry["action"] for entry in client.get("/v1/audit", params={"request": request}).json()["items"]]
+
+
+@pytest.mark.slow
+def test_every_change_is_in_the_trail(world: World) -> None:
+    world.bodies["create_server"] = {"name": f"{MARK[:30]}-2", "template": "echo"}
+    world.thing("template_id")
+    world.bodies["create_template"] = world.bodies["replace_template"]
+    world.bodies["act_on_servers"] = {"labels": {"no": "such"}, "action": "start"}
+    world.bodies["try_placement"] = {"template": "echo"}
+    silent: list[str] = []
+    refused: list[str] = []
+    for route in changing():
+        if route.name in NOTHING_TO_TELL:
+            continue
+        path, body = world.path(route), world.body(route)
+        server = world.things.get("server_id")
+        if (
+            server is not None and route.name not in LAST
+        ):  # one thing at a time: the last action has ended before the next is asked for
+            until(lambda s=server: world.owner.get(f"/v1/servers/{s}").json().get("operation") is None, str(route))
+        reply = world.owner.call(route.method, path, body, headers={"If-Match": "*"} if route.if_match else {})
+        if not reply.ok:
+            if route.name not in NOT_NOW and not (reply.status_code == 409 and "/servers/{" in route.path):
+                refused.append(f"{route.method} {route.path}: {reply.status_code} {reply.text[:200]}")
+        elif not actions_of(world.owner, reply.headers["X-Request-Id"]):
+            silent.append(f"{route.method} {route.path}")
+        if route.method == "DELETE":
+            name = route.path.rsplit("{", 1)[-1].rstrip("}")
+            world.things.pop(name, None)
+    assert (silent, refused) == ([], [])
