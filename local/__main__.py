@@ -14,6 +14,7 @@ from local.common.folder import DataFolder
 from local.supervisor.console import Console
 from local.supervisor.doctor import examine
 from local.supervisor.house import House, Ports
+from local.supervisor.parts import Part
 from local.supervisor.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,18 +34,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Start every part, do the main job once, and stay up."""
     with DataFolder(arguments.data, "meridian") as folder:
         house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
-        return _run_house(house, main_job=not arguments.bare, stay=True)
+        return _run_house(house, () if arguments.bare else house.main_job(arguments.template), stay=True)
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Do the main job once on a fresh house with ports of its own, tell what it took, and stop."""
     with tempfile.TemporaryDirectory(prefix="meridian-demo-") as place, DataFolder(Path(place), "meridian") as folder:
         house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
-        return _run_house(house, main_job=True, stay=False)
+        return _run_house(house, house.main_job(arguments.template), stay=False)
 
 
-def _run_house(house: House, *, main_job: bool, stay: bool) -> int:
-    parts = (*house.parts(), *(house.main_job() if main_job else ()))
+def _run_house(house: House, main_job: tuple[Part, ...], *, stay: bool) -> int:
+    parts = (*house.parts(), *main_job)
     console = Console([part.name for part in parts], house.data / "logs")
     return asyncio.run(Supervisor(parts, console).run(stay=stay))
 
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--bare", action="store_true", help="no demo user, no node, no server: the parts alone"
             )
         if name in ("run", "demo"):
+            command.add_argument("--template", default="flying-squid", help="the first server's (default %(default)s)")
             command.add_argument("--verbose", action="store_true", help="show each call, not failures alone")
         if name == "clean-data":
             continue

@@ -104,9 +104,9 @@ class House:
         """The control plane, in no order: each part names what it needs."""
         return (self._cosmos(), self._bus(), self._blob(), self._auth(), self._containers(), self._host())
 
-    def main_job(self) -> tuple[Part, ...]:
-        """What a person would do first: sign up and enrol this machine; its agent; a first server on it."""
-        return (self._enrol(), self._agent(), self._welcome())
+    def main_job(self, template: str) -> tuple[Part, ...]:
+        """What a person would do first: sign up and enrol this machine; its agent; a first server from a template."""
+        return (self._enrol(), self._agent(), self._welcome(template))
 
     def _cosmos(self) -> Part:
         port = self.ports.cosmos
@@ -114,6 +114,7 @@ class House:
             name="cosmos",
             command=_python("local.cosmos", "--port", port, "--data", self.data / "cosmos", "--key", self.cosmos_key),
             port=port,
+            port_option="--cosmos-port",
             addresses=(("Cosmos DB and its data explorer", f"http://localhost:{port}"),),
         )
 
@@ -126,6 +127,7 @@ class House:
             name="bus",
             command=_python("local.servicebus", *options, *more, *queues),
             port=ports.bus,
+            port_option="--bus-port",
             addresses=(
                 (
                     "Service Bus (AMQP, TLS, WebSocket)",
@@ -142,6 +144,7 @@ class House:
             name="blob",
             command=(azurite, *options),
             port=port,
+            port_option="--blob-port",
             addresses=(("Blob storage (Azurite)", f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}"),),
         )
 
@@ -151,6 +154,7 @@ class House:
             name="auth",
             command=_python("local.auth", "--port", port, "--data", self.data / "auth", "--api", self.api),
             port=port,
+            port_option="--auth-port",
             addresses=(("Sign up and sign in", self.auth),),
         )
 
@@ -171,6 +175,7 @@ class House:
                 "local.functions_host", self.root, "--port", port, "--data", self.data / "host", *self._host_options()
             ),
             port=port,
+            port_option="--host-port",
             env=self.settings(),
             needs=("containers", "bus", "blob", "auth"),
             addresses=(("The API, its documentation", f"{self.api}/v1, {self.api}/docs"),),
@@ -194,10 +199,10 @@ class House:
             farewell=_python("agent", "stop-games", "--folder", self.agent_folder),
         )
 
-    def _welcome(self) -> Part:
+    def _welcome(self, template: str) -> Part:
         return Part(
             name="welcome",
-            command=_python("cli", "welcome", "server"),
+            command=_python("cli", "welcome", "server", "--template", template),
             env=self._person(),
             needs=("agent",),
             once=True,

@@ -70,6 +70,12 @@ class PartProcess:
         Raises:
             Refused: it will not start.
         """
+        port = self.part.port
+        if port is not None and await _accepts(port):
+            # A stranger's answer on that port would be taken for the part's own.
+            raise Refused(
+                f"port {port} for {self.part.name} is in use; stop what uses it, or choose another with {self.part.port_option}"
+            )
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.part.name}")
         waiter = asyncio.create_task(self._first_ready.wait())
         done, _ = await asyncio.wait({self._keeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
