@@ -96,6 +96,9 @@ class Orchestrations:
     # -- episodes
 
     def _pump(self) -> None:
+        if not self._queue:  # cleared in between; the database may be closed by now
+            self._pumping = False
+            return
         until = time.perf_counter() + SLICE_SECONDS
         try:
             with self.kernel.committer.unit():

@@ -524,3 +524,28 @@ async def test_odd_characters_pass(house: House) -> None:
 
     await house.start()
     assert await house.run("flow") == ["ä 界 \U0001f3ae \u0000 \ud800", True]
+
+
+async def test_a_stop_in_the_middle_is_quiet_and_loses_nothing(house: House) -> None:
+    @house.activity
+    async def work(value: int) -> int:
+        await asyncio.sleep(0.001)
+        return value
+
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        total = 0
+        for number in range(5):
+            total += yield context.call_activity("work", number)
+        return total
+
+    engine = await house.start(executor="live")
+    instances = [await house.begin("flow") for _ in range(50)]
+    await house.until(lambda: engine.counters()["activities"] > 40)
+    await house.stop()
+    house._engines.clear()
+    await asyncio.sleep(0.05)  # callbacks left over would fail in here
+    assert house.lines == []
+    await house.start(executor="live")
+    assert {(await house.ended(instance)).output for instance in instances} == {"10"}
+    assert house.lines == []
