@@ -35,7 +35,7 @@ def _set(server: Server, value: float, *, name: str) -> None:
 
 def _clock(server: Server, milliseconds: float) -> None:
     server.broker.clock.offset_ms = int(milliseconds)
-    server.broker.arm_all()
+    server.broker.scheduler.arm_all()
     for connection in server.connections:
         connection.watch_tokens()
 

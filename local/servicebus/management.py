@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.message import parse_message
 from local.servicebus.amqp.types import Array, CodecError, Int, Raw, Symbol, Timestamp
+from local.servicebus.entities import MAX_MESSAGE_BYTES
 from local.servicebus.links import RequestSink, encode_delivery
 from local.servicebus.queue import DEFERRED, Message, Queue
 from local.servicebus.sas import Right
@@ -122,7 +123,7 @@ def _failed(status: int, condition: str, text: str) -> tuple[dict[object, object
 
 
 def _renew_lock(request: Request) -> Answer:
-    ends = [request.broker.renew(request.queue, token) for token in request.tokens()]
+    ends = [request.broker.settlement.renew(request.queue, token) for token in request.tokens()]
     if None in ends:
         raise LOCK_LOST
     return Answer({"expirations": Array(Timestamp, [end for end in ends if end is not None])})
@@ -152,6 +153,9 @@ def _schedule(request: Request) -> Answer:
         raw = item.get("message") if isinstance(item, dict) else None
         if not isinstance(raw, bytes):
             raise p.AmqpError("amqp:not-allowed", "each of 'messages' must hold an encoded 'message'")
+        if len(raw) > MAX_MESSAGE_BYTES:
+            text = f"the message has {len(raw)} bytes; at most {MAX_MESSAGE_BYTES} are allowed"
+            raise p.AmqpError("amqp:link:message-size-exceeded", text)
         parsed.append(parse_message(raw))
     first = request.queue.next_sequence
     accepted = request.broker.accept(request.queue, parsed)
@@ -162,7 +166,7 @@ def _schedule(request: Request) -> Answer:
 
 
 def _cancel(request: Request) -> Answer:
-    request.broker.cancel_scheduled(request.queue, request.numbers())
+    request.broker.scheduler.cancel(request.queue, request.numbers())
     return Answer()
 
 
@@ -173,6 +177,8 @@ def _receive_by_number(request: Request) -> Answer:
         message = queue.messages.get(number)
         if message is None or message.state != DEFERRED or message.token is not None:
             raise p.AmqpError("com.microsoft:message-not-found", f"no deferred message has the number {number}")
+        if queue.has_sessions and message.session_id is not None:
+            broker.sessions.check_held(queue, message.session_id)
         found.append(message)
     keep = request.body.get("receiver-settle-mode") != 0
     rows: list[object] = []
@@ -182,7 +188,7 @@ def _receive_by_number(request: Request) -> Answer:
         if keep:
             row["lock-token"] = uuid.UUID(bytes_le=token)
         else:
-            broker.complete(queue, token)
+            broker.settlement.complete(queue, token)
         rows.append(row)
     return Answer({"messages": rows})
 
@@ -205,7 +211,7 @@ def _changes(request: Request) -> dict[str, object]:
 
 def _bury(request: Request, token: bytes) -> bool:
     reason, text = (request.body.get(name) for name in ("deadletter-reason", "deadletter-description"))
-    return request.broker.reject(
+    return request.broker.settlement.reject(
         request.queue,
         token,
         reason if isinstance(reason, str) else "",
@@ -215,9 +221,9 @@ def _bury(request: Request, token: bytes) -> bool:
 
 
 _DISPOSITIONS: dict[str, Callable[[Request, bytes], bool]] = {
-    "completed": lambda request, token: request.broker.complete(request.queue, token),
-    "abandoned": lambda request, token: request.broker.abandon(request.queue, token, _changes(request)),
-    "defered": lambda request, token: request.broker.defer(request.queue, token, _changes(request)),  # sic
+    "completed": lambda request, token: request.broker.settlement.complete(request.queue, token),
+    "abandoned": lambda request, token: request.broker.settlement.abandon(request.queue, token, _changes(request)),
+    "defered": lambda request, token: request.broker.settlement.defer(request.queue, token, _changes(request)),  # sic
     "suspended": _bury,
 }
 

@@ -6,10 +6,12 @@ import asyncio
 
 from local.servicebus.amqp.performatives import AmqpError
 from local.servicebus.broker import Broker
-from local.servicebus.entities import QUEUE_LIMIT, QueueProperties
+from local.servicebus.entities import FOREVER_MS, QUEUE_LIMIT, QueueProperties
 from local.servicebus.queue import Queue
 from local.servicebus.sas import segments
 from local.servicebus.server import Server
+
+IDLE_CHECK_SECONDS = 1.0
 
 
 class Conflict(Exception):
@@ -64,6 +66,16 @@ class Provisioner:
         self.broker.store.delete_queue(queue)
         self.broker.disown(queue)
         await self._written()
+
+    async def delete_idle(self) -> None:
+        """For ever: delete the queues that nobody has used for as long as their AutoDeleteOnIdle says."""
+        while True:
+            await asyncio.sleep(IDLE_CHECK_SECONDS)
+            now = self.broker.clock.ms()
+            for queue in list(self.broker.queues.values()):
+                limit = queue.properties.auto_delete_on_idle_ms
+                if limit < FOREVER_MS and now - queue.accessed_at > limit and not self.server.links_of(queue):
+                    await self.delete(queue)
 
     async def _written(self) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

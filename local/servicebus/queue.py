@@ -228,6 +228,13 @@ class Queue:
             self.tidy_session(message.session_id)
         self._trim_locks()
 
+    def clear(self) -> None:
+        """The queue was deleted: whoever still refers to it finds nothing."""
+        self.messages.clear()
+        self.locks.clear()
+        self.sessions.clear()
+        self.lane.ready.clear()
+
     def change_state(self, message: Message, state: int) -> None:
         """Defer, or make a scheduled message active."""
         self.counts[message.state] -= 1

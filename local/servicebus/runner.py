@@ -87,12 +87,14 @@ async def run(options: Options, say: Callable[[str], None]) -> int:
         ca, context = ensure_certificates(folder.path, options.names())
         await _create_queues(options, provisioner)
         sites = await _listen(options, server, provisioner, context)
-        broker.arm_all()
+        broker.scheduler.arm_all()
         server.start()
         gc.collect()
         gc.freeze()
         _announce(options, sites.ports, rules, ca, say)
+        idle = asyncio.create_task(provisioner.delete_idle())
         code = await stopping
+        idle.cancel()
         await sites.close(server)
         return code
 

@@ -24,6 +24,9 @@ MAX_STATE_BYTES = 262_144
 _EPOCH_MS = 62_135_596_800_000  # from year 1, where .NET's ticks begin
 
 
+_NONE_FREE = p.AmqpError("com.microsoft:timeout", "no session became available in time")
+
+
 class WaitingLink(OutgoingLink):
     """An attach for the next available session that has not been answered yet."""
 
@@ -35,6 +38,11 @@ class WaitingLink(OutgoingLink):
         super().__init__(session, handle, name, address)
         self.queue, self.settles, self.target = queue, settles, target
         self.timer: asyncio.TimerHandle | None = None
+
+    def fail(self, error: p.AmqpError) -> None:
+        """Its attach was not answered yet: answer it with a refusal."""
+        self.session.remove(self)
+        refuse(self.session, self.name, self.handle, role=p.RECEIVER, error=error)
 
     def drop(self) -> None:
         """No longer waiting."""
@@ -100,12 +108,7 @@ class Sessions:
         milliseconds = patience if isinstance(patience, int) and 0 < patience < 1 << 31 else DEFAULT_WAIT_MS
         link.session.outgoing[link.handle] = link
         self._waiting.setdefault(link.queue, {})[link] = None
-        link.timer = asyncio.get_running_loop().call_later(milliseconds / 1000, self._give_up, link)
-
-    def _give_up(self, link: WaitingLink) -> None:
-        link.session.remove(link)
-        error = p.AmqpError("com.microsoft:timeout", "no session became available in time")
-        refuse(link.session, link.name, link.handle, role=p.RECEIVER, error=error)
+        link.timer = asyncio.get_running_loop().call_later(milliseconds / 1000, link.fail, _NONE_FREE)
 
     def forget(self, link: WaitingLink) -> None:
         """A waiting receiver is gone."""
@@ -193,7 +196,7 @@ class Sessions:
         if timer is not None:
             timer.cancel()
         for message in [one for one in queue.locks.values() if one.session_id == session_id]:
-            self.broker.give_back(queue, message, count=count)
+            self.broker.settlement.give_back(queue, message, count=count)
         queue.tidy_session(session_id)
         self.broker.store.after_commit(lambda: self.offer(queue))
 

@@ -41,20 +41,24 @@ def settle(broker: Broker, queue: Queue, token: bytes, state: Described | None) 
 def _apply(broker: Broker, queue: Queue, token: bytes, code: object, fields: list[object]) -> bytes:
     lost = p.rejected(SESSION_LOST if queue.has_sessions else LOCK_LOST)
     if code == p.ACCEPTED:
-        return p.ACCEPTED_STATE if broker.complete(queue, token) else lost
+        return p.ACCEPTED_STATE if broker.settlement.complete(queue, token) else lost
     if code == p.RELEASED:
-        broker.release(queue, token)
+        broker.settlement.release(queue, token)
         return p.RELEASED_STATE
     if code == p.MODIFIED:
         failed, elsewhere = [*fields, None, None][:2]
         changes = simple_changes(fields[2] if len(fields) > 2 else None)
-        done = broker.defer(queue, token, changes) if elsewhere is True else broker.abandon(queue, token, changes)
+        done = (
+            broker.settlement.defer(queue, token, changes)
+            if elsewhere is True
+            else broker.settlement.abandon(queue, token, changes)
+        )
         echo = p.modified(delivery_failed=failed is True, undeliverable_here=elsewhere is True)
         return echo if done else lost
     if code == p.REJECTED:
         reason, description, changes = _why(fields)
         # The confirmation carries no error: with one, the SDK would read it as a refusal.
-        return p.REJECTED_STATE if broker.reject(queue, token, reason, description, changes) else lost
+        return p.REJECTED_STATE if broker.settlement.reject(queue, token, reason, description, changes) else lost
     raise p.AmqpError("amqp:not-implemented", "this outcome is not supported (transactions are not)")
 
 

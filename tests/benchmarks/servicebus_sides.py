@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ class Client:
         self.loop = asyncio.new_event_loop()
         self.done = 0
 
-    def call(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def call(self, work: Awaitable[Any]) -> Any:
         """Run a coroutine to its end."""
         return self.loop.run_until_complete(work)
 
@@ -181,6 +181,10 @@ class Client:
         assert self.done > 0, "nothing was done"
 
     def stop(self) -> None:
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.call(asyncio.gather(*tasks, return_exceptions=True) if tasks else asyncio.sleep(0))
         self.broker.stop()
         self.loop.close()
 

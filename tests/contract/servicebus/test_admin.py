@@ -14,7 +14,7 @@ from azure.core.exceptions import (
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.exceptions import MessagingEntityNotFoundError, ServiceBusError
 
-from tests.contract.servicebus.target import Queues, Target
+from tests.contract.servicebus.target import Queues, Target, eventually
 
 
 def test_create_get_update_delete(target: Target, queues: Queues) -> None:
@@ -145,3 +145,13 @@ def test_deleting_a_queue_ends_its_links(target: Target, queues: Queues) -> None
             receiver.receive_messages(max_wait_time=10)
     queues.admin.create_queue(queue)
     assert queues.admin.get_queue_runtime_properties(queue).total_message_count == 0
+
+
+def test_an_idle_queue_goes_by_itself_and_a_used_one_stays(target: Target, queues: Queues, needs) -> None:  # type: ignore[no-untyped-def]
+    needs("lax")
+    idle, used = (queues.make(auto_delete_on_idle="PT1S") for _ in range(2))
+    with target.client() as client, client.get_queue_receiver(used) as receiver:
+        receiver.receive_messages(max_wait_time=0.1)
+        names = lambda: {one.name for one in queues.admin.list_queues()}  # noqa: E731
+        assert eventually(lambda: idle not in names())
+        assert used in names()
