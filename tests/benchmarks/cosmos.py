@@ -27,12 +27,13 @@ from tests.benchmarks.harness import Aim, Bench, bench
 from tests.benchmarks.machine import private_bytes
 
 IDLE_SECONDS = 5.0
-OURS, NPM, BARE = "ours", "npm emulator", "bare SQLite"
+OURS, NPM, NPM_TLS, BARE = "ours", "npm emulator", "npm emulator over TLS", "bare SQLite"
 
 
 def _against_both(run: Bench, make: MakeRequest, bare: Any, share: float) -> None:
-    sides = [Ours(OURS, make), NpmEmulator(NPM, make), BareSqlite(BARE, bare)]
-    run.compare(sides, [Aim(OURS, NPM, "cpu", at_most=share)])
+    tls = NpmEmulator(NPM_TLS, make, tls=True)
+    sides = [Ours(OURS, make), NpmEmulator(NPM, make), tls, BareSqlite(BARE, bare)]
+    run.compare(sides, [Aim(OURS, NPM, "cpu", at_most=share), Aim(OURS, NPM_TLS, "cpu", at_most=share)])
     ours, floor = (run.result.figures.get(f"{name}: CPU us a unit") for name in (OURS, BARE))
     if isinstance(ours, float) and isinstance(floor, float):
         run.figure("CPU over bare SQLite", round(ours / floor, 1), "times")

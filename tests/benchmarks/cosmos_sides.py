@@ -90,11 +90,11 @@ def query_items(number: int) -> Request:
 class ServerSide:
     """A server in a process of its own on the first core."""
 
-    def __init__(self, name: str, make: MakeRequest) -> None:
-        self.name = name
+    def __init__(self, name: str, make: MakeRequest, *, tls: bool = False) -> None:
+        self.name, self._tls = name, tls
         self.folder = Path(tempfile.mkdtemp(prefix="cosmos-bench-"))
         self.port = free_port()
-        self._client = Client(self.port, KEY, make)
+        self._client = Client(self.port, KEY, make, tls=tls)
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -169,17 +169,22 @@ async def fill(folder: Path, tenants: int, each: int) -> None:
 
 
 class NpmEmulator(ServerSide):
-    """`@vercel/cosmosdb-server`, the emulator on npm; in memory only."""
+    """`@vercel/cosmosdb-server`, the emulator on npm; in memory only.
+
+    It always tells clients to come by https, so an SDK left at its defaults reaches it over TLS only; over plain http
+    endpoint discovery must be switched off.
+    """
 
     def command(self) -> list[str]:
-        return ["node", str(EMULATOR), "--no-ssl", "--port", str(self.port)]
+        return ["node", str(EMULATOR), *([] if self._tls else ["--no-ssl"]), "--port", str(self.port)]
 
     def prepare(self) -> None:
         if not EMULATOR.exists() or shutil.which("node") is None:
             raise MissingPeer("run npm install, with Node.js on the PATH")
 
     def load(self) -> None:
-        client = CosmosClient(f"http://localhost:{self.port}", KEY, enable_endpoint_discovery=False)
+        scheme = "https" if self._tls else "http"
+        client = CosmosClient(f"{scheme}://localhost:{self.port}", KEY, enable_endpoint_discovery=False)
         container = client.create_database("d").create_container("c", PartitionKey("/tenant"))
         for tenant in range(TENANTS):
             for number in range(EACH):
