@@ -6,10 +6,13 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.command_line import CommandLine
 from tests.support.house import HouseForTests
+from tests.support.nodes import AgentProcess
 from tests.support.people import PASSWORD, Person
+from tests.support.servers import until
 
 
 @pytest.fixture
@@ -62,3 +65,56 @@ def test_help_needs_no_sign_in(meridian: CommandLine) -> None:
     done = meridian.run("--help")
     assert done.returncode == 0
     assert "login" in done.stdout
+
+
+def test_a_node_joins_and_a_server_lives_its_life(meridian: CommandLine, tmp_path: Path) -> None:
+    signed_in(meridian).ask("orgs", "create", "Games")
+    asked = meridian.ask("nodes", "enrol", "--note", "attic", "--label", "room=attic")
+    agent = AgentProcess(meridian.house, tmp_path / "agent")
+    assert agent.run("enroll", "--token", asked["token"], "--name", "attic").returncode == 0
+    with agent:
+        until(lambda: meridian.ask("nodes", "list")[0]["presence"] == "online", "the node is online")
+        assert meridian.ask("nodes", "list", "--label", "room=attic")[0]["name"] == "attic"
+        assert meridian.ask("nodes", "ping", "attic")["state"] == "succeeded"
+
+        made = meridian.run(
+            "servers", "create", "one", "--template", "echo", "--var", "GREETING=good day", "--label", "kind=test"
+        )
+        assert made.returncode == 0, made.stderr
+        assert "✓ install" in made.stderr
+        assert "one is running, join at" in made.stdout
+        assert [row["name"] for row in meridian.ask("servers", "list", "--label", "kind=test")] == ["one"]
+        assert "good day" in meridian.run("console", "one").stdout
+        meridian.ask("console", "one", "--send", "tea")
+        until(lambda: "you said tea" in meridian.run("console", "one").stdout, "the game has answered")
+
+        assert meridian.ask("servers", "stop", "one")["status"] == "stopped"
+        again = meridian.run("servers", "stop", "one")
+        assert again.returncode == 1
+        assert "it is stopped, and stop is not possible then" in again.stderr
+        assert meridian.ask("servers", "start", "one")["status"] == "running"
+        kinds = [row["kind"] for row in meridian.ask("tasks", "list")]
+        assert kinds == ["server.start", "server.stop", "server.provision"]
+
+        assert meridian.run("servers", "delete", "one", "--yes").returncode == 0
+        assert meridian.ask("servers", "list") == []
+
+
+def test_a_server_that_fits_nowhere_is_refused_with_the_reasons(meridian: CommandLine) -> None:
+    signed_in(meridian).ask("orgs", "create", "Empty")
+    refused = meridian.run("servers", "create", "one", "--template", "echo")
+    assert refused.returncode == 1
+    assert "no_room" in refused.stderr
+
+
+def test_templates_are_listed_shown_and_imported(meridian: CommandLine, tmp_path: Path) -> None:
+    signed_in(meridian).ask("orgs", "create", "Recipes")
+    assert "flying-squid" in [row["key"] for row in meridian.ask("templates", "list")]
+    shown = meridian.run("templates", "show", "echo")
+    assert yaml.safe_load(shown.stdout)["key"] == "echo"
+    (tmp_path / "own.yaml").write_text(shown.stdout.replace("key: echo", "key: own-echo"))
+    assert meridian.ask("templates", "create", str(tmp_path / "own.yaml"))["key"] == "own-echo"
+    assert [row["key"] for row in meridian.ask("templates", "list", "--scope", "organization")] == ["own-echo"]
+    missing = meridian.run("templates", "create", str(tmp_path / "none.yaml"))
+    assert missing.returncode == 1
+    assert "none.yaml cannot be read" in missing.stderr
