@@ -60,7 +60,8 @@ class Connection:
         self.over_quota = False
         self.peer_max_frame = MIN_FRAME
         self.peer_idle_seconds = 0.0
-        self.last_in = self.last_out = self.started = asyncio.get_running_loop().time()
+        self.last_in = self.last_out = asyncio.get_running_loop().time()
+        self._started = broker.clock.seconds()
         self._wire = wire
         self._reader = FrameReader(MAX_FRAME)
         self._out: list[bytes] = []
@@ -270,7 +271,7 @@ class Connection:
         Args:
             now: the event loop's time in seconds.
         """
-        if not self.grants and now - self.started > AUTHENTICATE_WITHIN_SECONDS:
+        if not self.grants and self.broker.clock.seconds() - self._started > AUTHENTICATE_WITHIN_SECONDS:
             self.fail(p.AmqpError("amqp:unauthorized-access", "no token within 20 seconds"))
         elif now - self.last_in > IDLE_MS / 1000:
             self.fail(p.AmqpError("amqp:resource-limit-exceeded", "nothing received within the idle time-out"))

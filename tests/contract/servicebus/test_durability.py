@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import threading
@@ -230,3 +231,23 @@ def test_keys_and_certificates_are_made_once_and_kept_private(tmp_path: Path) ->
         ):
             client.get_queue_sender("missing").send_messages(ServiceBusMessage("x"), timeout=10)
     assert [path.read_bytes() for path in secrets] == before
+
+
+async def test_a_receiver_blocked_in_its_iterator_goes_on_after_a_restart(tmp_path: Path) -> None:
+    own = local_part(tmp_path, "--queue", "q")
+    assert own.part is not None
+    with own.part:
+        async with own.aio(**STUBBORN) as client, client.get_queue_receiver("q") as receiver:
+
+            async def first() -> str:
+                async for message in receiver:
+                    await receiver.complete_message(message)
+                    return str(message)
+                return ""
+
+            waiting = asyncio.create_task(first())
+            await asyncio.sleep(1)
+            await asyncio.to_thread(restart, own)
+            async with own.aio(**STUBBORN) as other, other.get_queue_sender("q") as sender:
+                await sender.send_messages(ServiceBusMessage("after the restart"))
+            assert await asyncio.wait_for(waiting, 60) == "after the restart"
