@@ -22,6 +22,7 @@ from local.cosmos.http import Headers, Response
 
 MAX_HEADER_BYTES = 64 * 1024
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+_STATUS[449] = b"HTTP/1.1 449 Retry With\r\n"  # the service's own: a write met another one
 
 
 @dataclass(frozen=True, slots=True)
