@@ -31,7 +31,7 @@ from shared.messaging.server_spec import ServerSpec
 log = logging.getLogger("meridian.servers")
 LAST_LINES: Final = 20
 PROGRESS_SECONDS: Final = 2.0  # how often an operation's progress is told, if it changed
-QUIET_SECONDS: Final = 1.0  # what is over sooner is told once, at its end
+QUIET_SECONDS: Final = 3.0  # what is over sooner is told once, at its end: one message less on the bill
 
 
 class Keeper:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
-from tests.support.servers import Servers, until
+from tests.support.servers import Servers, online_with_own_ports
 
 
 @pytest.fixture(name="house", scope="module")
@@ -28,8 +28,7 @@ def api_(house: HouseForTests) -> ApiClient:
 @pytest.fixture(name="agent", scope="module")
 def agent_(house: HouseForTests, api: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
     with AgentProcess.enrolled(house, api, tmp_path_factory.mktemp("agent"), name="attic") as agent:
-        path = f"/v1/nodes/{agent.node_id}"
-        until(lambda: api.get(path).json()["presence"] == "online", "the node is online")
+        online_with_own_ports(api, agent.node_id)
         yield agent
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +20,24 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
         time.sleep(0.05)
     return found
+
+
+def online_with_own_ports(api: ApiClient, node_id: str) -> None:
+    """Wait for a node, and give it ports that no other test's node on this machine hands out."""
+    path = f"/v1/nodes/{node_id}"
+    until(lambda: api.get(path).json()["presence"] == "online", "the node is online")
+    for _ in range(50):
+        first = 10_000 + 50 * random.randrange(280)
+        if all(map(_free, range(first, first + 30))):
+            break
+    more = {"overcommit_cpu": 20}  # tests wait more than they compute
+    changed = api.change("PATCH", path, {"port_ranges": [{"first": first, "last": first + 49}], **more})
+    assert changed.status_code == 200, changed.text
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 class Servers:
