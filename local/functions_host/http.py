@@ -83,15 +83,20 @@ class HttpFront:
         self._strict, self._body_limit = strict, body_limit
         self._router: Router[Function] = Router()
         self._mounts: dict[str, tuple[str, Mount]] = {}
+        self._initials: set[str] = set()
         for function in functions:
             if function.kind == "httpTrigger" and not function.disabled:
                 self._router.add(route_of(function, prefix), methods_of(function), function)
 
     def mount(self, path: str, handler: Mount) -> None:
         """Give a path and all below it to `handler`, before any function; at most one for each first segment."""
-        self._mounts[path.split("/")[1].lower()] = (path.lower().rstrip("/"), handler)
+        first = path.split("/")[1].lower()
+        self._mounts[first] = (path.lower().rstrip("/"), handler)
+        self._initials |= {first[0], first[0].upper()}
 
     def _mounted(self, path: str) -> Mount | None:
+        if path[1:2] not in self._initials:  # most requests: spared the rest
+            return None
         found = self._mounts.get(path[1:].split("/", 1)[0].lower())
         if found is None:
             return None

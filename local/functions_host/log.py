@@ -30,15 +30,19 @@ _WHAT_WIDTH = 44  # of the column that says what was called: a method and a path
 _FLUSH_SECONDS = 0.02  # lines of this span share one write; short enough that a person sees no lag
 
 
+_Call = tuple[str, str, float, str | None, str]  # what, function, seconds, error, note
+_Entry = tuple[float, str, str | _Call]  # Unix time, kind, text or call
+
+
 class LiveLog:
-    """Writes lines in batches: a host under load spends one system call on many lines."""
+    """Formats and writes lines in batches: a host under load spends one system call, and a warm cache, on many lines."""
 
     def __init__(self, stream: TextIO | None = None, *, colour: bool | None = None, quiet: bool = False) -> None:
         """Args: `colour` None decides by whether the stream is a terminal; `quiet` leaves out lines of successful calls."""
         self._stream = stream if stream is not None else sys.stderr
         self._colour = self._stream.isatty() if colour is None else colour
         self._quiet = quiet
-        self._lines: deque[str] = deque()
+        self._lines: deque[_Entry] = deque()
         self._second = -1
         self._stamp = ""
 
@@ -63,14 +67,9 @@ class LiveLog:
             error: None, or the text of the failure.
             note: the outcome in a word or two, such as an HTTP status.
         """
-        if error is None:
-            if self._quiet:
-                return
-            outcome = self._paint(_GREEN, note or "ok")
-        else:
-            outcome = self._paint(_RED, f"{note} failed".strip()) + f"  {error}"
-        shown = what.ljust(_WHAT_WIDTH) if len(what) <= _WHAT_WIDTH else f"{what[: _WHAT_WIDTH - 1]}…"
-        self._write(kind, f"{shown} {function:<24} {seconds * 1000:8.1f} ms  {outcome}")
+        if error is None and self._quiet:
+            return
+        self._write(kind, (what, function, seconds, error, note))
 
     def record(self, record: logging.LogRecord, function: str, text: str) -> None:
         """One record that the app logged."""
@@ -81,33 +80,44 @@ class LiveLog:
     def flush(self) -> None:
         """Write what is waiting."""
         # Threads of the pool append while the loop flushes: only operations of the deque that are atomic are used.
-        taken: list[str] = []
+        taken: list[_Entry] = []
         with contextlib.suppress(IndexError):
             while True:
                 taken.append(self._lines.popleft())
         if taken:
-            self._stream.write("".join(taken))
+            self._stream.write("".join(map(self._format, taken)))
             self._stream.flush()
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_RESET}" if self._colour else text
 
-    def _write(self, kind: str, text: str) -> None:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%H:%M:%S", time.localtime(second))
-        stamp = f"{self._stamp}.{int((now - second) * 1000):03d}"
-        if self._colour:
-            self._lines.append(f"{_DIM}{stamp}{_RESET} {_COLOURS.get(kind, '')}{kind:<12}{_RESET} {text}\n")
-        else:
-            self._lines.append(f"{stamp} {kind:<12} {text}\n")
+    def _write(self, kind: str, what: str | _Call) -> None:
+        self._lines.append((time.time(), kind, what))
         if len(self._lines) == 1:
             try:
                 asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
             except RuntimeError:  # no loop runs in this thread: at start, at the end, or a thread of the pool
                 self.flush()
+
+    def _format(self, entry: _Entry) -> str:
+        at, kind, what = entry
+        second = int(at)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%H:%M:%S", time.localtime(second))
+        text = what if isinstance(what, str) else self._format_call(*what)
+        stamp = f"{self._stamp}.{int((at - second) * 1000):03d}"
+        if self._colour:
+            return f"{_DIM}{stamp}{_RESET} {_COLOURS.get(kind, '')}{kind:<12}{_RESET} {text}\n"
+        return f"{stamp} {kind:<12} {text}\n"
+
+    def _format_call(self, what: str, function: str, seconds: float, error: str | None, note: str) -> str:
+        if error is None:
+            outcome = self._paint(_GREEN, note or "ok")
+        else:
+            outcome = self._paint(_RED, f"{note} failed".strip()) + f"  {error}"
+        shown = what.ljust(_WHAT_WIDTH) if len(what) <= _WHAT_WIDTH else f"{what[: _WHAT_WIDTH - 1]}…"
+        return f"{shown} {function:<24} {seconds * 1000:8.1f} ms  {outcome}"
 
 
 class AppLogHandler(logging.Handler):
