@@ -65,7 +65,9 @@ class LogoutRequest(In):
     logout_token: str = _JWT
 
 
-@routes.post("/v1/auth/token", auth=Auth.ANONYMOUS, form=True, rate="sign_in", response=TokenReply)
+@routes.post(
+    "/v1/auth/token", auth=Auth.ANONYMOUS, form=True, rate="sign_in", response=TokenReply, answers={400: OAuthProblem}
+)
 async def exchange_token(call: Call, body: TokenRequest) -> Reply:
     """Exchange a sign-in site's token for an access token.
 
@@ -87,7 +89,7 @@ async def revoke_token(call: Call, body: RevokeRequest) -> None:
     await identity.sessions.end(token.session, "revoked")
 
 
-@routes.post("/v1/auth/backchannel-logout", auth=Auth.ANONYMOUS, form=True, rate="sign_in")
+@routes.post("/v1/auth/backchannel-logout", auth=Auth.ANONYMOUS, form=True, rate="sign_in", answers={400: OAuthProblem})
 async def backchannel_logout(call: Call, body: LogoutRequest) -> Reply:
     """A sign-in site tells that a session has ended: its tokens are refused from now on."""
     return await _oauth(_log_out(call, body.logout_token))

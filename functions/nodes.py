@@ -85,7 +85,7 @@ class CertificateList(Out):
 @routes.get("/v1/nodes", permission=Permission.NODES_READ)
 async def list_nodes(call: Call, query: NodeList) -> Page[NodeView]:
     """List nodes."""
-    labels = [Where(f"labels.{k}", "=", v) for k, _, v in (text.partition("=") for text in query.label)]
+    labels = [Where(("labels", k), "=", v) for k, _, v in (text.partition("=") for text in query.label)]
     found = await call.services.nodes.page(
         call.org, filters={"state": query.state, "name": query.name}, where=labels, sort=query.sort,
         limit=query.limit, cursor=query.cursor,

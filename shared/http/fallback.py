@@ -10,7 +10,7 @@ from shared.http.errors import MethodNotAllowed, RouteNotFound
 from shared.http.headers import preflight
 from shared.http.models import Reply
 from shared.http.request import Request
-from shared.http.route import Route
+from shared.http.route import PLACEHOLDER, Route
 
 
 class Fallback:
@@ -20,8 +20,14 @@ class Fallback:
         self._declared = declared
 
     @cached_property
-    def _known(self) -> list[tuple[re.Pattern[str], str]]:
-        return [(route.matcher, route.method) for route in self._declared()]
+    def _known(self) -> list[tuple[re.Pattern[str], int, str]]:
+        return [(route.matcher, len(PLACEHOLDER.findall(route.path)), route.method) for route in self._declared()]
+
+    def _methods(self, path: str) -> set[str]:
+        """The methods of a path. `/v1/things/recount` is the route of that name, not the thing called `recount`."""
+        found = [(placeholders, method) for pattern, placeholders, method in self._known if pattern.match(path)]
+        fewest = min((placeholders for placeholders, _ in found), default=0)
+        return {method for placeholders, method in found if placeholders == fewest}
 
     def answer(self, request: Request, origins: Sequence[str]) -> Reply:
         """The reply to a preflight.
@@ -30,7 +36,7 @@ class Fallback:
             MethodNotAllowed: the path has routes with other methods; `Allow` names them.
             RouteNotFound: no route has the path.
         """
-        allowed = {method for pattern, method in self._known if pattern.match(request.path)}
+        allowed = self._methods(request.path)
         if not allowed:
             raise RouteNotFound(f"there is no path {request.path[:200]}")
         if request.method == "OPTIONS":

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
+MAX_CURSOR: Final = 4096  # a URL with it still fits what fronts accept
 
 
 class In(BaseModel):
@@ -30,7 +31,12 @@ class ListQuery(In):
     """The query of every list route. A list with filters or sorting adds its fields to a subclass."""
 
     limit: int = Field(default=50, ge=1, le=100, description="How many items at most.")
-    cursor: str | None = Field(default=None, max_length=8192, description="Where to go on: from the `next` link.")
+    cursor: str | None = Field(
+        default=None,
+        max_length=MAX_CURSOR,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Where to go on: from the `next` link.",
+    )
 
 
 class Page(Out, Generic[T]):

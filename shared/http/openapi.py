@@ -105,6 +105,8 @@ def _models(routes: Sequence[Route]) -> list[tuple[type[BaseModel], Any]]:
         for model in (route.body, route.query, route.path_model):
             if model is not None:
                 wanted[(model, "validation")] = None
+        for _, model in route.answers:
+            wanted[(model, "serialization")] = None
         if is_model(route.response):
             wanted[(route.response, "serialization")] = None
     return list(wanted)

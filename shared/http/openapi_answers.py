@@ -47,6 +47,10 @@ def responses_of(route: Route, references: Any) -> Schema:
     for status, faults in sorted(by_status.items()):
         if str(status) not in responses:
             responses[str(status)] = problem_response(faults)
+    for status, model in route.answers:
+        schema = {"schema": references[(model, "serialization")]}
+        answer = responses.setdefault(str(status), {"description": "Refused.", "content": {}})
+        answer["content"] = {**answer["content"], "application/json": schema}
     if RATE_CLASSES[route.rate].limits():
         responses["429"] = {"$ref": "#/components/responses/RateLimited"}
     if route.auth is Auth.ADMIN:

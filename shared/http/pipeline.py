@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from shared.http import bodies, headers, problems
 from shared.http.call import Call
-from shared.http.errors import IfMatchRequired, NoOrganization
+from shared.http.errors import IfMatchRequired, MethodNotAllowed, NoOrganization
 from shared.http.models import Reply
 from shared.http.principal import ADMINISTRATOR, NOBODY, Auth, Principal
 from shared.http.replies import encode
 from shared.http.request import Request
-from shared.http.route import Route
+from shared.http.route import LITERALS, Route
 from shared.http.wire import Response, check_value, request_of
 from shared.platform import telemetry, tracing
 from shared.platform.errors import Fault, FieldError, Internal, Invalid, Kind, Unauthenticated, Unavailable
@@ -78,8 +78,6 @@ class Pipeline:
             except SettingsError as error:
                 return self._misconfigured(error, request)
             except Fault as fault:
-                if "allow" in fault.figures:
-                    extra["Allow"] = str(fault.figures["allow"])
                 return self._response(request, _refusal(fault, request, extra), 404, extra)
 
         return trigger
@@ -219,6 +217,9 @@ def _arguments(route: Route, request: Request) -> dict[str, Any]:
         try:
             arguments = route.path_model.model_validate(dict(request.route_params)).__dict__.copy()
         except ValidationError as error:
+            if other := LITERALS.get(request.path):  # `/v1/things/recount` with a method that only things have
+                names = ", ".join(sorted(other))
+                raise MethodNotAllowed(f"{request.method} is not taken here, only {names}", allow=names) from None
             raise problems.from_validation(error, "path") from None
     if route.query is not None:
         arguments["query"] = _query(route, route.query, request)
@@ -256,6 +257,8 @@ def _if_match(request: Request) -> str | None:
 
 def _refusal(fault: Fault, request: Request, extra: dict[str, str], challenge: str | None = None) -> Reply:
     status = problems.status_of(fault)
+    if isinstance(fault, MethodNotAllowed):
+        extra["Allow"] = str(fault.figures["allow"])
     if fault.retry_after is not None:
         extra["Retry-After"] = str(max(1, math.ceil(fault.retry_after)))
     if status == 401 and challenge is not None:

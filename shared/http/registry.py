@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import azure.functions as func
+from pydantic import BaseModel
 
 from shared.http.fallback import Fallback
 from shared.http.pipeline import Pipeline
@@ -81,6 +82,7 @@ class Routes:
         problems: Sequence[type[Fault]] = (),
         response: Any = None,
         media_type: str = "application/json",
+        answers: Mapping[int, type[BaseModel]] | None = None,
     ) -> Callable[[H], H]:
         """Declare a route. The handler's parameters are `call`, then any of `body`, `query` and the path's placeholders,
         each with its type; its return annotation is the model of the answer; its docstring is the text in the document.
@@ -99,6 +101,7 @@ class Routes:
         problems: refusals of the route's own, for the document. Those of the options above are known.
         response: the model of the answer where the handler's annotation is `Reply`.
         media_type: of the answer, where it is not JSON.
+        answers: models of other statuses that the handler gives by itself (OAuth's refusals), for the document.
         """
         options = {k: v for k, v in locals().items() if k not in ("self", "method", "path")}
 

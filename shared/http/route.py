@@ -22,6 +22,11 @@ _PATH: Final = re.compile(r"^(/[a-z0-9._~:-]+|/\{[a-z_]+\})+$")
 SAFE_METHODS: Final = frozenset({"GET"})
 
 
+#: Methods of each path without placeholders. Such a path also fits a sibling with a placeholder (`/v1/things/{id}`), and
+#: the platform hands a method that only the sibling has to the sibling.
+LITERALS: Final[dict[str, set[str]]] = {}
+
+
 class DeclarationError(TypeError):
     """A route is declared wrongly; found when the program starts, never by a caller."""
 
@@ -57,6 +62,7 @@ class Route:
     path_model: type[BaseModel] | None
     response: Any
     media_type: str
+    answers: tuple[tuple[int, type[BaseModel]], ...]
 
     @property
     def template(self) -> str:
@@ -101,6 +107,8 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: dict[st
         raise DeclarationError(f"{where}: there is no rate class {options['rate']!r}")
     if not inspect.getdoc(handler):
         raise DeclarationError(f"{where}: the docstring is the route's text in the API document")
+    if not placeholders:
+        LITERALS.setdefault(path, set()).add(method)
     summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
     return Route(
         name=handler.__name__,
@@ -130,6 +138,7 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: dict[st
         path_model=_path_model(handler.__name__, placeholders, hints),
         response=_response(hints.get("return"), options["response"]),
         media_type=options["media_type"],
+        answers=tuple((options["answers"] or {}).items()),
     )
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import parse_qsl
 
 import azure.functions as func
 from azure.functions._http import HttpResponseHeaders
@@ -14,6 +15,7 @@ from shared.http.request import Request
 from shared.platform import tracing
 
 _REQUEST_ID: Final = re.compile(r"^[\w.:-]{8,64}$", re.ASCII)
+_EMPTY_VALUE: Final = re.compile(r"=(?:&|$)|(?:^|[?&])[^=&]+(?:&|$)")
 _BAD_HEADER_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -31,12 +33,24 @@ def request_of(method: str, raw: func.HttpRequest) -> Request:
         method,
         path_of(raw.url),
         sent,
-        raw.params,
+        query_of(raw),
         raw.route_params,
         raw.get_body(),
         given if given and _REQUEST_ID.match(given) else f"req-{random[48:]}",
         trace,
     )
+
+
+def query_of(raw: func.HttpRequest) -> Mapping[str, str]:
+    """The query as the platform gives it, and the parameters with empty values, which it leaves out."""
+    url = raw.url
+    start = url.find("?") + 1
+    if not start or not _EMPTY_VALUE.search(url, start):
+        return raw.params  # type: ignore[no-any-return]
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(url[start:], keep_blank_values=True):
+        query[name] = f"{query[name]},{value}" if name in query else value
+    return query
 
 
 def path_of(url: str) -> str:

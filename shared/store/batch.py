@@ -10,7 +10,7 @@ from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionF
 from shared.platform.ids import OrgId
 from shared.store.documents import Document
 from shared.store.errors import BatchFailed, fault_for
-from shared.store.writing import new_write_id, read
+from shared.store.writing import check_id, new_write_id, read
 
 if TYPE_CHECKING:
     from shared.store.client import Database
@@ -54,6 +54,7 @@ class Batch:
 
     def delete(self, model: type[Document], id: str, *, etag: str | None = None) -> Self:
         """Delete it; with an ETag only if unchanged."""
+        check_id(id, f"{model.__name__} {id}")
         options = {"if_match_etag": etag} if etag else {}
         return self._add(model, id, ("delete", (id,), options))
 
@@ -70,6 +71,7 @@ class Batch:
 
         `condition` is a filter (`from c where c.free >= 2048`) whose failing refuses the whole batch.
         """
+        check_id(id, f"{model.__name__} {id}")
         stamps = [
             {"op": "set", "path": "/updated_at", "value": rfc3339(self._clock.now())},
             {"op": "set", "path": "/write_id", "value": self._mark},

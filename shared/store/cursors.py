@@ -15,7 +15,7 @@ from typing import Final
 from shared.store.errors import BadCursor
 
 _MAC_BYTES: Final = 16
-MAX_CURSOR: Final = 8192
+MAX_CURSOR: Final = 4096
 
 
 class Cursors:

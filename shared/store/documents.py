@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.platform.clock import Timestamp
 from shared.platform.errors import Internal
@@ -22,13 +22,20 @@ class Stored(BaseModel):
 
     container: ClassVar[str]
 
-    id: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\?#]+$")
+    id: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\?#\x00-\x1f\x7f]+$")
     type: str
     schema_version: int = 1
     etag: str | None = Field(default=None, alias="_etag")
     created_at: Timestamp = UNSTAMPED
     updated_at: Timestamp = UNSTAMPED
     ttl: int | None = Field(default=None, ge=1)
+
+    @field_validator("id")
+    @classmethod
+    def _is_no_path(cls, id: str) -> str:
+        if id in (".", ".."):
+            raise ValueError("an id that a URL would swallow")
+        return id
 
     def having(self, **changes: Any) -> Self:
         """The same document with these fields changed, validated as a whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ _FORMS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """One condition on a field (`state`, or `spec.region`). `in` takes a list; `contains` looks into an array."""
+    """One condition on a field (`state`, or `spec.region`). `in` takes a list; `contains` looks into an array.
 
-    field: str
+    Where a part of the path is a name that a tenant chose, the path is a tuple: `("labels", name)`.
+    """
+
+    field: str | tuple[str, ...]
     operator: Operator
     value: Any
 
@@ -37,15 +41,18 @@ class Slice(Generic[T]):
     cursor: str | None
 
 
-def path(field: str) -> str:
-    """The query text of a field.
+def path(field: str | tuple[str, ...]) -> str:
+    """The query text of a field. A tuple's parts after the first may be any text: each is written as a quoted string.
 
     Raises:
         ValueError: it is not a plain field name; names come from our code, never from a request unchecked.
     """
-    if not _FIELD.match(field):
-        raise ValueError(f"{field!r} is not a field name")
-    return "c" + "".join(f'["{part}"]' for part in field.split("."))
+    first, *chosen = (field,) if isinstance(field, str) else field
+    if not _FIELD.match(first):
+        raise ValueError(f"{first!r} is not a field name")
+    return (
+        "c" + "".join(f'["{part}"]' for part in first.split(".")) + "".join(f"[{json.dumps(part)}]" for part in chosen)
+    )
 
 
 def _plain(value: Any) -> Any:

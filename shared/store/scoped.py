@@ -16,7 +16,7 @@ from shared.store.containers import CONTAINERS
 from shared.store.cursors import Cursors
 from shared.store.documents import UNSTAMPED, Document
 from shared.store.query import Slice, Where, conditions, listing
-from shared.store.writing import Operation, if_match, new_write_id, ours_or, read, write
+from shared.store.writing import Operation, check_id, if_match, new_write_id, ours_or, read, write
 
 D = TypeVar("D", bound=Document)
 MAX_PAGE: Final = 100
@@ -165,6 +165,7 @@ class Store:
         if condition:
             options["filter_predicate"] = condition
         what, mark = f"{model.__name__} {id}", new_write_id()
+        check_id(id, what)
         changes.append({"op": "set", "path": "/write_id", "value": mark})
 
         def act(container: Any, hook: Any) -> Any:
@@ -185,11 +186,12 @@ class Store:
             NotFound: there is no such document.
             PreconditionFailed: somebody changed it since.
         """
-        key = _key(org, model, sub)
+        key, what = _key(org, model, sub), f"{model.__name__} {id}"
+        check_id(id, what)
         await self._database.call(
             "delete",
             model.container,
-            f"{model.__name__} {id}",
+            what,
             lambda c, hook: c.delete_item(id, key, response_hook=hook, **if_match(etag)),
         )
 

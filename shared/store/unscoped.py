@@ -18,7 +18,7 @@ from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.store.client import Database
 from shared.store.documents import UNSTAMPED, Stored
 from shared.store.scoped import CONFLICT_ATTEMPTS
-from shared.store.writing import Operation, if_match, read, write
+from shared.store.writing import Operation, check_id, if_match, read, write
 
 E = TypeVar("E", bound="Unscoped")
 
@@ -132,6 +132,7 @@ class Directory:
         Raises:
             NotFound: there is none.
         """
+        check_id(id, model.__name__)
         await self._database.call(
             "delete",
             model.container,

@@ -14,7 +14,8 @@ carries our `write_id`, the write has succeeded, and only otherwise was there so
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 Operation = Literal["create", "replace", "upsert"]
 PartitionKey = str | list[str]
+
+
+_ID: Final = re.compile(r"^[^/\\?#\x00-\x1f\x7f]{1,255}$")
 
 
 def new_write_id() -> str:
@@ -90,12 +94,23 @@ async def ours_or(
     return stored
 
 
+def check_id(id: str, what: str) -> None:
+    """Ids that no document can have are not sent: in a URL they would name something else (`..`), or nothing.
+
+    Raises:
+        NotFound: there can be no such thing.
+    """
+    if not _ID.match(id) or id in (".", ".."):
+        raise NotFound(f"{what[:200]} does not exist")
+
+
 async def read(database: Database, container: str, key: PartitionKey, id: str, what: str) -> dict[str, Any]:
     """One point read.
 
     Raises:
         NotFound: there is none.
     """
+    check_id(id, what)
     found = await database.call(
         "read",
         container,

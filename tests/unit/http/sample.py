@@ -137,6 +137,10 @@ def make(backing: Any) -> tuple[Routes, dict[str, Any]]:  # noqa: C901 - a list 
         kept["durable"] = call._durable
         return accepted("tsk_1")
 
+    @routes.post("/v1/things/recount", permission=Can.WRITE)
+    async def recount_things(_call: Call) -> None:
+        """Count anew."""
+
     @routes.get("/v1/me", organization=False)
     async def read_me(call: Call) -> ThingView:
         """Read oneself."""

@@ -361,3 +361,35 @@ async def test_missing_settings_are_one_clear_line_in_the_log_and_a_503(caplog: 
     assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
         "settings: COSMOS_ENDPOINT is missing"
     ]
+
+
+async def test_a_query_value_that_is_empty_counts_as_sent(world: World) -> None:
+    """The platform leaves such parameters out of what it hands over; what was asked for must not silently widen."""
+    import azure.functions as func
+
+    function = world.doors.functions["list_things"].get_user_function()
+    for url, status in (
+        ("?limit=", 400),
+        ("?state=", 200),
+        ("?colour=", 400),
+        ("?limit=5&colour", 400),
+        ("?limit=5", 200),
+    ):
+        sent = {"limit": "5"} if "limit=5" in url else {}
+        request = func.HttpRequest(
+            "GET", f"http://h/v1/things{url}", headers=KIM, params=sent, route_params={}, body=b""
+        )
+        assert (await function(req=request)).status_code == status, url
+
+
+async def test_a_literal_path_with_a_method_of_its_neighbours_is_405(world: World) -> None:
+    import azure.functions as func
+
+    reader = world.doors.functions["read_thing"].get_user_function()
+    request = func.HttpRequest(
+        "GET", "http://h/v1/things/recount", headers=KIM, params={}, route_params={"server_id": "recount"}, body=b""
+    )
+    answer = await reader(req=request)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    other = await world.doors.call("PUT", "/v1/things/recount", name="fallback")
+    assert (other.status, other.headers["Allow"]) == (405, "POST")

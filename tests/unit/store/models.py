@@ -19,6 +19,11 @@ class OtherThing(Document):
     type: Literal["test_other"] = "test_other"
 
 
+class Labelled(Document):
+    type: Literal["test_labelled"] = "test_labelled"
+    labels: dict[str, str]
+
+
 class Event(Document):
     container: ClassVar[str] = "activity"
     type: Literal["test_event"] = "test_event"

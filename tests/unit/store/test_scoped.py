@@ -6,6 +6,7 @@ import asyncio
 import itertools
 
 import pytest
+from pydantic import ValidationError
 
 from shared.composition import Services
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
@@ -15,7 +16,7 @@ from shared.store.charge import measured
 from shared.store.errors import BadCursor, BatchFailed, DocumentTooLarge
 from shared.store.query import Where
 from tests.support.clocks import SetClock
-from tests.unit.store.models import Event, Note, OtherThing
+from tests.unit.store.models import Event, Labelled, Lookup, Note, OtherThing
 
 _orgs = itertools.count(1)
 
@@ -292,3 +293,27 @@ async def test_every_call_is_charged(services: Services, org: OrgId) -> None:
         assert charge.calls == 5
         assert charge.units > 1 + 5 + 2 + 5
     assert (outer.units, outer.calls) == (charge.units, charge.calls)
+
+
+@pytest.mark.parametrize("id", ["", ".", "..", "a/b", "a?b", "a#b", "a\\b", "x" * 256, "a\x00b"])
+async def test_an_id_that_no_document_can_have_is_never_sent(services: Services, org: OrgId, id: str) -> None:
+    with measured() as charge:
+        assert await services.store.find(org, Note, id) is None
+        with pytest.raises(NotFound):
+            await services.store.patch(org, Note, id, [{"op": "set", "path": "/text", "value": "x"}])
+        with pytest.raises(NotFound):
+            await services.store.delete(org, Note, id)
+        with pytest.raises(NotFound):
+            services.store.batch(org).delete(Note, id)
+        assert await services.directory.find(Lookup, id) is None
+    assert charge.calls == 0
+    with pytest.raises(ValidationError):
+        Note(id=id, org_id=org)
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", 'quote " and \\ slash', "0.5", "", "日本", "'] OR true --"])
+async def test_a_name_that_a_tenant_chose_may_be_any_text(services: Services, org: OrgId, name: str) -> None:
+    await services.store.create(org, Labelled(id="l1", org_id=org, labels={name: "yes"}))
+    await services.store.create(org, Labelled(id="l2", org_id=org, labels={f"{name}x": "yes"}))
+    found = await services.store.page(org, Labelled, where=[Where(("labels", name), "=", "yes")])
+    assert [each.id for each in found.items] == ["l1"]
