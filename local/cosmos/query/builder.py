@@ -1,4 +1,4 @@
-"""Turns lark's parse tree into the syntax tree. Method names are the grammar's rule names."""
+"""Turns lark's parse tree into the syntax tree. Method names are the grammar's rule names: one method a rule, hence its length."""
 
 from __future__ import annotations
 

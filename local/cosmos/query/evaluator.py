@@ -65,6 +65,10 @@ class Compiler:
         self._subquery = subquery
         self._replaced = replaced or {}
 
+    def replacing(self, replaced: dict[ast.Node, int]) -> Compiler:
+        """A compiler like this one which finds some nodes ready in slots."""
+        return Compiler(self._subquery, replaced)
+
     def compile(self, node: ast.Node, scope: Scope) -> Evaluate:
         """The closure of an expression.
 

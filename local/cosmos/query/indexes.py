@@ -13,8 +13,8 @@ from typing import Any
 from local.cosmos.query.division import Pushed
 from local.cosmos.query.properties import Property, Step
 
-MAX_INDEXES = 24  # per container; each costs every write a little
-COSTLY_STEPS = 12_000  # SQLite instructions of one page: some 300 rows looked at
+MAX_INDEXES = 16  # per container; each costs every write a little
+COSTLY_STEPS = 6_000  # SQLite instructions of one page: some 100 rows looked at
 
 
 @dataclass(frozen=True, slots=True)
