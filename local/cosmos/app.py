@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import unquote
 
 from local.cosmos.charges import Operation
 from local.cosmos.engine import Engine
-from local.cosmos.errors import CosmosError, Substatus
+from local.cosmos.errors import CosmosError, Substatus, not_found
 from local.cosmos.explorer import explorer_file
 from local.cosmos.headers import check_headers
 from local.cosmos.http import Answer, Headers, Request, Response
@@ -98,6 +99,9 @@ class App:
 
     def _failure(self, request: Request, error: Exception) -> Response:
         """A refusal as the client gets it; anything unforeseen is a 500 to the client, and the whole story in the log."""
+        if isinstance(error, sqlite3.OperationalError) and "no such table" in str(error):
+            # The container was dropped after the request had found it, or is not committed yet.
+            error = not_found("The container does not exist.", substatus=Substatus.OWNER_NOT_FOUND)
         if not isinstance(error, CosmosError):
             log.error("%s /%s failed", request.method, "/".join(request.segments), exc_info=error)
             error = CosmosError(500, "The endpoint failed; its log says why.")

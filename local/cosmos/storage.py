@@ -17,6 +17,7 @@ from local.cosmos.model import Container, Database
 from local.cosmos.schema import APPLICATION_ID, MIGRATIONS, create_items
 
 CACHED_STATEMENTS = 512
+READER_CACHE_KB = 12 * 1024  # holds the upper pages of the indexes of some 100,000 items
 READERS = 3  # one for the event loop, the others for long queries in threads
 
 
@@ -47,6 +48,7 @@ class Storage:
             self.path, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS
         )
         reader.execute("PRAGMA query_only=ON")
+        reader.execute(f"PRAGMA cache_size=-{READER_CACHE_KB}")
         return reader
 
     @contextmanager
