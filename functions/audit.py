@@ -39,7 +39,7 @@ class ExportQuery(AuditFilters):
     """Filters and size of an export."""
 
     limit: int = Field(default=1000, ge=1, le=5000)
-    cursor: str | None = Field(default=None, max_length=8192)
+    cursor: str | None = Field(default=None, max_length=8192, pattern=r"^[A-Za-z0-9_-]+$")
 
 
 class AuditView(Out):

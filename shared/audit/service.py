@@ -114,7 +114,7 @@ class Audit:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Slice[AuditEvent]:
-        """Entries, newest first. The cursor names the month, then the place within it.
+        """Entries, newest first. The cursor is the month, then the place within it (`2026-01_...`).
 
         Raises:
             Invalid: the cursor is not one of this list.
@@ -123,7 +123,7 @@ class Audit:
             await self._drain(org)
         now = self._clock.now()
         newest = _month(min(until, now) if until else now)
-        month, _, inner = cursor.partition("~") if cursor else (newest, "", "")
+        month, inner = (cursor[:7], cursor[8:]) if cursor else (newest, "")
         oldest = max(_month(since) if since else "", _back(_month(now), KEPT_MONTHS))
         if not oldest <= month <= newest:
             raise Invalid("the cursor is not one that this list gave out")
@@ -135,7 +135,7 @@ class Audit:
             )
             events += found.items
             if found.cursor and len(events) >= limit:
-                return Slice(events, f"{month}~{found.cursor}")
+                return Slice(events, f"{month}_{found.cursor}")
             if found.cursor:
                 inner = found.cursor
                 continue
@@ -143,7 +143,7 @@ class Audit:
             if month < oldest:
                 return Slice(events, None)
             if len(events) >= limit:
-                return Slice(events, f"{month}~")
+                return Slice(events, f"{month}_")
 
     async def lines(self, org: OrgId, *, limit: int, cursor: str | None, **filters: Any) -> tuple[bytes, str | None]:
         """Up to `limit` entries as NDJSON, newest first, and the cursor to go on with."""

@@ -330,7 +330,9 @@ def test_the_trail_is_filtered_paged_and_exported(house: HouseForTests) -> None:
     pages: list[dict[str, Any]] = []
     path = "/v1/audit?limit=2"
     while path:
-        page = api.get(path).json()
+        reply = api.get(path)
+        assert reply.status_code == 200, f"{path} {reply.text}"
+        page = reply.json()
         assert len(page["items"]) <= 2
         pages += page["items"]
         path = page["next"]

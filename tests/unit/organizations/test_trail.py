@@ -96,7 +96,7 @@ async def test_times_and_conditions_narrow(services: Services, owner: Owner, clo
     assert await actions(services, owner, where=where) == ["thing.two", "thing.one"]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "2026-01~x", "1999-01~", "9999-12~", "2026-13~", "~", "\u00e4~"])
+@pytest.mark.parametrize("cursor", ["", "x", "2026-01_x", "1999-01_", "9999-12_", "2026-13_", "_", "\u00e4_"])
 async def test_a_made_up_cursor_opens_nothing(services: Services, owner: Owner, cursor: str) -> None:
     if cursor == "":
         assert (await services.audit.page(owner.org, cursor=None)).items
