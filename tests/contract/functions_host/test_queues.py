@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
+from azure.servicebus.management import ServiceBusAdministrationClient
 
 from tests.support.functions_host import APPS, HostProcess
 from tests.support.processes import Part, free_port
@@ -31,10 +33,11 @@ class Bench:
             "UseDevelopmentEmulator=true"
         )
         queues = [argument for name in QUEUES.values() for argument in ("--queue", name)]
+        self.ca, self.admin_port = folder / "bus" / "ca.pem", free_port()
         self.broker = Part.module(
             "local.servicebus",
-            *("--data", str(folder / "bus"), "--port", str(self.port), "--admin-port", str(free_port())),
-            *("--key", KEY, "--sync", "NORMAL", *queues),
+            *("--data", str(folder / "bus"), "--port", str(self.port), "--admin-port", str(self.admin_port)),
+            *("--key", KEY, "--sync", "NORMAL", "--lax", *queues),
             log=folder / "bus.log",
             port=self.port,
         )
@@ -58,6 +61,14 @@ class Bench:
             client.get_queue_sender(queue) as sender,
         ):
             sender.send_messages(made, timeout=30)
+
+    def shorten_locks(self, queue: str, seconds: float) -> None:
+        """Give a queue a lock that ends soon (shorter than Azure allows)."""
+        connection = self.connection.replace(f":{self.port};", f":{self.admin_port};")
+        with ServiceBusAdministrationClient.from_connection_string(connection, connection_verify=str(self.ca)) as admin:
+            properties = admin.get_queue(queue)
+            properties.lock_duration = timedelta(seconds=seconds)
+            admin.update_queue(properties)
 
     def left(self, queue: str, *, dead: bool = False) -> list[Any]:
         """What lies on the queue, or in its dead-letter queue, without touching it."""
@@ -130,6 +141,17 @@ def test_calls_run_beside_each_other_up_to_the_limit(bench: Bench) -> None:
         spans.append((start["at"], end["at"]))
     most = max(sum(1 for start, end in spans if start <= moment < end) for moment, _ in spans)
     assert 2 <= most <= 4
+
+
+def test_the_lock_is_renewed_while_a_call_runs(bench: Bench) -> None:
+    bench.shorten_locks("single", 3)
+    try:
+        bench.send("single", ServiceBusMessage("sleep 8", message_id="long"))
+        until(lambda: bench.noted("single", phase="end", id="long"))
+        until(lambda: not bench.left("single"))
+        assert [each["delivery"] for each in bench.noted("single", phase="start", id="long")] == [1]
+    finally:
+        bench.shorten_locks("single", 60)
 
 
 def test_a_batch_is_one_call(bench: Bench) -> None:
