@@ -99,14 +99,16 @@ class TokenExchange:
         Raises:
             OAuthError: as `exchange`, and if the refresh token was used before.
         """
-        turned = await self._refresh.turn(refresh_token, client)
-        family = turned.family
+        presented = await self._refresh.read(refresh_token, client)
+        family = presented.family
         user = await self._users.get(family.user_id)
         if user.deleted_at is not None:
             raise OAuthError("invalid_grant", "the account was deleted")
-        org = await self._organization(user, organization or family.org_id)
+        # An organization that is asked for and refused must not cost the caller the refresh token, so that comes first.
+        org = await self._organization(user, organization, before=family.org_id)
+        renewed = await self._refresh.turn(presented, org)
         text, token = await self._tokens.issue(user.user_id, org, client, family.session, family.authenticated_at)
-        return Issued(text, token, turned.token)
+        return Issued(text, token, renewed)
 
     async def log_out(self, logout_token: str) -> None:
         """A site's word that a session of its own has ended (OpenID Connect Back-Channel Logout).
@@ -145,8 +147,9 @@ class TokenExchange:
             raise AssertionRefused("key", "signed by a key that the issuer does not publish")
         return key
 
-    async def _organization(self, user: User, wanted: OrgId | None) -> OrgId | None:
-        """The organization the token will be for: the wanted one, or the last used, or any, or none (onboarding)."""
+    async def _organization(self, user: User, wanted: OrgId | None, *, before: OrgId | None = None) -> OrgId | None:
+        """The organization the token will be for: the wanted one; else the one before, or the one that the person chose
+        last, or any; or none (onboarding)."""
         if wanted is not None:
             try:
                 await self._memberships.check(wanted, user.user_id)
@@ -155,8 +158,8 @@ class TokenExchange:
             if user.preferred_org != wanted:
                 await self._users.prefer(user.user_id, wanted)
             return wanted
-        others = [m.org_id for m in user.memberships if m.org_id != user.preferred_org]
-        for org in ([user.preferred_org] if user.preferred_org else []) + others:
+        likely = (before, user.preferred_org, *(membership.org_id for membership in user.memberships))
+        for org in dict.fromkeys(org for org in likely if org is not None):
             try:
                 await self._memberships.check(org, user.user_id)
             except NotAMember:

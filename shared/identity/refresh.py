@@ -29,11 +29,11 @@ REMEMBERED: Final = 200  # used tokens; with one turn in ten minutes that is a d
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
-    """A refresh token that was taken, its family, and the token that takes its place."""
+class Presented:
+    """A refresh token that is good: its family, and its hash."""
 
     family: RefreshFamily
-    token: str
+    digest: str
 
 
 class RefreshTokens:
@@ -70,8 +70,8 @@ class RefreshTokens:
         await self._directory.create(entry)
         return f"{PREFIX}{family}_{secret}"
 
-    async def turn(self, token: str, client: str) -> Turned:
-        """Take a token and give the next one.
+    async def read(self, token: str, client: str) -> Presented:
+        """The family of a token that may be turned over; nothing changes yet.
 
         Raises:
             OAuthError: unknown, used before (then the whole family ends), of another client, or past its end.
@@ -89,7 +89,7 @@ class RefreshTokens:
         now = self._clock.now()
         if family.revoked_reason is not None or now >= family.ends_at or await self._sessions.ended(family.session):
             raise OAuthError("invalid_grant", "the session is over; sign in again")
-        return await self._turned(family, digest)
+        return Presented(family, digest)
 
     async def revoke(self, token: str) -> None:
         """End the token's family and sign-in session (RFC 7009); an unknown token is no error."""
@@ -101,17 +101,25 @@ class RefreshTokens:
         if family is not None and _hash(secret) in (family.current, *family.used):
             await self._end(family, "revoked")
 
-    async def _turned(self, family: RefreshFamily, digest: str) -> Turned:
+    async def turn(self, presented: Presented, org: OrgId | None) -> str:
+        """The token that takes the place of the presented one, which is used up now; `org` is remembered for the next.
+
+        Raises:
+            OAuthError: another caller has used it since it was read; then the whole family ends.
+        """
+        family = presented.family
         secret = secrets.token_urlsafe(32)
         left = max(1, int((family.ends_at - self._clock.now()).total_seconds()))
-        changed = family.having(current=_hash(secret), used=(*family.used, digest)[-REMEMBERED:], ttl=left)
+        changed = family.having(
+            org_id=org, current=_hash(secret), used=(*family.used, presented.digest)[-REMEMBERED:], ttl=left
+        )
         try:
-            stored = await self._directory.replace(changed)
+            await self._directory.replace(changed)
         except PreconditionFailed:
             # Another caller turned this very token over a moment ago: one of the two is not its owner.
             await self._end(family, "reuse")
             raise OAuthError("invalid_grant", "the refresh token was used before; sign in again") from None
-        return Turned(stored, f"{PREFIX}{family.id}_{secret}")
+        return f"{PREFIX}{family.id}_{secret}"
 
     async def _end(self, family: RefreshFamily, reason: str) -> None:
         if reason == "reuse":

@@ -10,6 +10,7 @@ from typing import TypeVar
 from shared.audit.models import Actor, Target
 from shared.audit.service import Audit
 from shared.identity.caller import Caller
+from shared.identity.errors import UserDeleted
 from shared.identity.models import User
 from shared.identity.permissions import Role
 from shared.identity.users import Users
@@ -51,8 +52,11 @@ class Organizations:
 
         Raises:
             TooManyOrganizations: the founder belongs to as many as one may.
+            UserDeleted: the founder's account was deleted.
         """
         user = await self._users.get(founder)
+        if user.deleted_at is not None:
+            raise UserDeleted("the account was deleted")
         await self._users.remember_membership(founder, org)
         now = self._clock.now()
         organization = Organization(id=org, org_id=org, name=name, description=description)

@@ -427,6 +427,23 @@ def test_refresh_tokens_turn_over_and_a_reuse_ends_them_all(world: World) -> Non
     assert reply.json()["code"] == "session_ended"
 
 
+def test_an_organization_that_is_refused_does_not_cost_the_refresh_token(world: World) -> None:
+    lea = Person.sign_up(world.house, "lea")
+    other = Person.sign_up(world.house, "mia").found_organization("Mia's")
+    first = exchange(world, cli_token(world, lea), client_id="cli").json()
+    form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"], "client_id": "cli"}
+    wrong = requests.post(
+        f"{world.house.api}/v1/auth/token", data={**form, "organization": str(other.organization)}, timeout=PATIENCE
+    )
+    assert wrong.json()["error"] == "invalid_target"
+    mine = lea.found_organization("Lea's")
+    right = requests.post(
+        f"{world.house.api}/v1/auth/token", data={**form, "organization": str(mine.organization)}, timeout=PATIENCE
+    )
+    assert right.json()["organization"] == mine.organization
+    assert refresh(world, right.json()["refresh_token"]).json()["organization"] == mine.organization
+
+
 def test_of_callers_with_one_refresh_token_at_most_one_gets_in(world: World) -> None:
     jon = Person.sign_up(world.house, "jon")
     first = exchange(world, cli_token(world, jon), client_id="cli").json()
