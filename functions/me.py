@@ -9,7 +9,14 @@ from shared.composition import services
 from shared.http import Call, In, Out, Routes
 from shared.identity.authorizer import person_of
 from shared.identity.models import User
-from shared.organizations.errors import LastOwner
+from shared.organizations.errors import (
+    AlreadyMember,
+    InvitationClosed,
+    InvitationNotFound,
+    LastOwner,
+    MemberLimit,
+    OrganizationDeleted,
+)
 from shared.organizations.invitations import Offer
 from shared.organizations.models import member_id
 from shared.platform.clock import Timestamp
@@ -139,13 +146,21 @@ async def decline_my_invitation(call: Call, invitation_id: InvitationId) -> None
     await call.services.invitations.decline(offer, user, person_of(call).actor)
 
 
-@routes.post("/v1/invitations/preview", organization=False, rate="sign_in")
+_LINK_REFUSALS = (InvitationNotFound, InvitationClosed, OrganizationDeleted)
+
+
+@routes.post("/v1/invitations/preview", organization=False, rate="sign_in", problems=_LINK_REFUSALS)
 async def preview_invitation(call: Call, body: InvitationLink) -> MyInvitation:
     """What an invitation's link invites to."""
     return view_offer(await call.services.invitations.by_secret(body.token))
 
 
-@routes.post("/v1/invitations/accept", organization=False, rate="sign_in")
+@routes.post(
+    "/v1/invitations/accept",
+    organization=False,
+    rate="sign_in",
+    problems=[*_LINK_REFUSALS, AlreadyMember, MemberLimit],
+)
 async def accept_invitation(call: Call, body: InvitationLink) -> Joined:
     """Join by an invitation's link, whatever address the caller signed up with."""
     user = await _me(call)
