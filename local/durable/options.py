@@ -45,7 +45,7 @@ class DurableOptions:
         entity_batch: most operations handed to an entity in one call (50 on the Consumption plan).
         executor: "live" keeps generators between episodes, "replay" replays the whole history in each, "check" does both
             and fails an orchestration whose results differ.
-        live_orchestrators: generators kept in memory at most; the one used longest ago makes room.
+        live_orchestrators: instances kept in memory at most, about 12 KiB each; the one used longest ago makes room.
         short_timer_seconds, long_timer_hop_seconds: a timer longer than the first is cut into hops of the second
             (Azure Storage: 6 and 3 days).
         retention_seconds: finished instances are purged this long after their end; None keeps them for ever.

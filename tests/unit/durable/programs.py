@@ -41,6 +41,7 @@ steps = st.one_of(
     st.tuples(st.just("signal")),
     st.tuples(st.just("status"), st.integers(0, 9)),
     st.tuples(st.just("race"), st.integers(0, 1)),
+    st.tuples(st.just("patience"), st.integers(1, 3)),
 )
 programs = st.lists(steps, min_size=1, max_size=6)
 
@@ -49,7 +50,7 @@ def has_race(node: Any) -> bool:
     """Whether the outcome may depend on the order of events."""
     if isinstance(node, list):
         return any(has_race(inner) for inner in node)
-    return node[0] in ("any", "race") or any(has_race(inner) for inner in node if isinstance(inner, list))
+    return node[0] in ("any", "race", "patience") or any(has_race(inner) for inner in node if isinstance(inner, list))
 
 
 class Names:
@@ -93,33 +94,60 @@ def plain(value: Any) -> Any:
     return plain(value.result) if hasattr(value, "result") else value
 
 
+def later(context: Any, seconds: int) -> Any:
+    """A timer from now on."""
+    return context.create_timer(context.current_utc_datetime + datetime.timedelta(seconds=seconds))
+
+
+def fail(context: Any, step: Node, names: Names) -> Any:
+    """An activity that fails, with and without further attempts: what is caught."""
+    failing = {"key": names(), "failures": 99}
+    try:
+        if step[0] == "fail":
+            yield context.call_activity("flaky", failing)
+        else:
+            yield context.call_activity_with_retry("flaky", df.RetryOptions(1000, 2), failing)
+    except Exception as error:  # noqa: BLE001 - the SDK raises nothing more special
+        return str(error)
+
+
+def race(context: Any, step: Node, names: Names) -> Any:
+    """An event against a timer, which is cancelled if it loses."""
+    timer, event = later(context, 50), context.wait_for_external_event(f"event{names()}")
+    winner = yield context.task_any([timer, event] if step[1] else [event, timer])
+    if winner == event:
+        timer.cancel()
+    return winner == event
+
+
+def patience(context: Any, step: Node, names: Names) -> Any:
+    """One event, awaited again beside a new timer each time."""
+    event = context.wait_for_external_event(f"event{names()}")
+    for _ in range(step[1]):
+        timer = later(context, 5)
+        yield context.task_any([event, timer])
+        if event.is_completed:
+            if not timer.is_completed:
+                timer.cancel()
+            break
+    return event.is_completed
+
+
+STEPS = {"fail": fail, "exhaust": fail, "race": race, "patience": patience}
+
+
 def orchestrator(program: list[Node]) -> Any:
     """The generator function of a program."""
 
     def run(context: Any) -> Any:
         names, results = Names(), []
         for step in program:
-            kind = step[0]
-            if kind == "signal":
+            if step[0] == "signal":
                 context.signal_entity(df.EntityId("counter", "a"), "add", names())
-            elif kind == "status":
+            elif step[0] == "status":
                 context.set_custom_status({"at": step[1]})
-            elif kind in ("fail", "exhaust"):
-                failing = {"key": names(), "failures": 99}
-                try:
-                    if kind == "fail":
-                        yield context.call_activity("flaky", failing)
-                    else:
-                        yield context.call_activity_with_retry("flaky", df.RetryOptions(1000, 2), failing)
-                except Exception as error:  # noqa: BLE001 - the SDK raises nothing more special
-                    results.append(str(error))
-            elif kind == "race":
-                timer = context.create_timer(context.current_utc_datetime + datetime.timedelta(seconds=50))
-                event = context.wait_for_external_event(f"event{names()}")
-                winner = yield context.task_any([timer, event] if step[1] else [event, timer])
-                if winner == event:
-                    timer.cancel()
-                results.append(winner == event)
+            elif step[0] in STEPS:
+                results.append((yield from STEPS[step[0]](context, step, names)))
             else:
                 results.append(plain((yield build(context, step, names))))
         return results

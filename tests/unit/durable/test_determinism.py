@@ -61,13 +61,13 @@ def check_agreement(world: World) -> None:
     assert afresh.take() == []
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(program=programs, data=st.data())
 def test_numbers_agree_in_any_order_and_any_batches(program: list[Any], data: Any) -> None:
     drive(World(orchestrator(program)), data, crashes=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(program=programs, data=st.data())
 def test_a_crash_between_episodes_changes_nothing(program: list[Any], data: Any) -> None:
     world = World(orchestrator(program), mode="live")
@@ -87,7 +87,7 @@ def test_a_crash_between_episodes_changes_nothing(program: list[Any], data: Any)
     assert decision.outcome == statuses.COMPLETED, decision.output
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(program=programs.filter(lambda program: not has_race(program)), data=st.data())
 def test_the_result_does_not_depend_on_order_or_batches(program: list[Any], data: Any) -> None:
     assert drive(World(orchestrator(program)), data, crashes=False) == drive(
