@@ -32,6 +32,8 @@ GRANT_LIFE: Final = timedelta(hours=1)
 #: Longer than any clock can be wrong and be served, and than a command's own repetition by a retried activity.
 DUPLICATES_WITHIN: Final = timedelta(hours=1)
 LOCK: Final = timedelta(minutes=5)
+#: A host that is killed holds its batch for this long; a batch takes well under a second, and locks are renewed.
+REPORTS_LOCK: Final = timedelta(seconds=15)
 MAX_SENDERS: Final = 100
 SENDER_IDLE_SECONDS: Final = 300.0
 SEND_SECONDS: Final = 20.0
@@ -182,14 +184,15 @@ class Namespaces:
                 found = await admin.get_queue(REPORTS_QUEUE)
             except ResourceNotFoundError:
                 try:
-                    await admin.create_queue(REPORTS_QUEUE, authorization_rules=[rule], lock_duration=LOCK)
+                    await admin.create_queue(REPORTS_QUEUE, authorization_rules=[rule], lock_duration=REPORTS_LOCK)
                     self._reports_ready.add(name)
                     return
                 except ResourceExistsError:
                     found = await admin.get_queue(REPORTS_QUEUE)
             others = [one for one in found.authorization_rules or [] if one.key_name != rule.key_name]
-            if not any(one.primary_key == rule.primary_key for one in found.authorization_rules or []):
-                found.authorization_rules = [*others, rule]
+            known = any(one.primary_key == rule.primary_key for one in found.authorization_rules or [])
+            if not known or found.lock_duration != REPORTS_LOCK:
+                found.authorization_rules, found.lock_duration = [*others, rule], REPORTS_LOCK
                 await admin.update_queue(found)
         except AzureError as error:
             raise BrokerUnavailable(f"the queue of reports cannot be readied: {type(error).__name__}") from error
