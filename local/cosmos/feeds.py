@@ -102,6 +102,11 @@ def _answer(
         )
         headers = item_headers(engine, container)
         headers["x-ms-item-count"] = str(len(page.rows))
+        if request.flag("x-ms-documentdb-populatequerymetrics"):
+            headers["x-ms-documentdb-query-metrics"] = (
+                f"retrievedDocumentCount={page.loaded};retrievedDocumentSize={page.loaded_bytes};"
+                f"outputDocumentCount={len(page.rows)};outputDocumentSize={len(body)}"
+            )
         if page.state is not None:
             headers["x-ms-continuation"] = engine.tokens.make(_binding(container, target, text, parameters), page.state)
         return Response(200, body, headers, charges.query(page.loaded, page.loaded_bytes, len(body)), operation)

@@ -56,9 +56,21 @@ class Client:
         done = await asyncio.gather(*[self._worker(deadline) for _ in range(UNDER_WAY)])
         return Work(sum(done))
 
-    async def _worker(self, deadline: float) -> int:
+    def send_each(self, count: int) -> None:
+        """Send the first `count` requests, each once.
+
+        Raises:
+            AssertionError: an answer was not 2xx.
+        """
+
+        async def share() -> None:
+            await asyncio.gather(*[self._worker(count=count) for _ in range(UNDER_WAY)])
+
+        uvloop.run(share())
+
+    async def _worker(self, deadline: float = 0.0, count: int = 0) -> int:
         done, reader, writer = 0, None, None
-        while time.perf_counter() < deadline or not done:
+        while self._next < count or (not count and (time.perf_counter() < deadline or not done)):
             if reader is None or writer is None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
             writer.write(self._request())

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from azure.cosmos import CosmosClient, PartitionKey
 
 from local.cosmos import documents
 from local.cosmos.indexing import check_definition
@@ -183,12 +182,20 @@ class NpmEmulator(ServerSide):
             raise MissingPeer("run npm install, with Node.js on the PATH")
 
     def load(self) -> None:
-        scheme = "https" if self._tls else "http"
-        client = CosmosClient(f"{scheme}://localhost:{self.port}", KEY, enable_endpoint_discovery=False)
-        container = client.create_database("d").create_container("c", PartitionKey("/tenant"))
-        for tenant in range(TENANTS):
-            for number in range(EACH):
-                container.create_item(document(tenant, number))
+        for path, body in (
+            ("/dbs", {"id": "d"}),
+            ("/dbs/d/colls", {"id": "c", "partitionKey": {"paths": ["/tenant"], "kind": "Hash"}}),
+        ):
+            self._send(lambda _, path=path, body=body: ("POST", path, orjson.dumps(body), {}), 1)
+
+        def fill_in(number: int) -> Request:
+            tenant, at = divmod(number - 1, EACH)
+            return "POST", DOCS, orjson.dumps(document(tenant, at)), _keyed(tenant)
+
+        self._send(fill_in, TENANTS * EACH)
+
+    def _send(self, make: MakeRequest, count: int) -> None:
+        Client(self.port, KEY, make, tls=self._tls).send_each(count)
 
 
 class BareSqlite:
