@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import datetime, timedelta
-from typing import Any
-
-import azure.durable_functions as df
+from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
+from shared.platform.flows import Flows, Retry
 from shared.platform.ids import OrgId
 
-blueprint = df.Blueprint()
-RETRY = df.RetryOptions(60_000, 10)
+if TYPE_CHECKING:
+    import azure.durable_functions as df
+
+blueprint = Flows()
+RETRY = Retry(60_000, 10)
 LONGEST_NAP = timedelta(days=3)  # a durable timer of Azure Storage lasts at most six days
 
 
-@blueprint.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
+@blueprint.orchestration_trigger(context_name="context")
 def erase_organization(context: df.DurableOrchestrationContext) -> Generator[Any, Any, bool]:
     """Input: org_id, erase_at (RFC 3339)."""
     job: dict[str, Any] = context.get_input() or {}
@@ -27,7 +29,7 @@ def erase_organization(context: df.DurableOrchestrationContext) -> Generator[Any
     return erased
 
 
-@blueprint.activity_trigger(input_name="org")  # type: ignore[untyped-decorator]
+@blueprint.activity_trigger(input_name="org")
 async def erase_organization_now(org: str) -> bool:
     """Erase it, if its grace is over and nobody has taken the deletion back."""
     return await services().erasure.erase(OrgId(org))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from shared.platform.errors import FieldError
@@ -16,15 +15,6 @@ from shared.templates.rendering import check_template
 MAX_DEPTH = 32
 
 
-class _Loader(yaml.SafeLoader):
-    """Without aliases: a few lines of them unfold to gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise TemplateInvalid([fault("", "alias", "YAML aliases are not allowed")])
-        return super().compose_node(parent, index)
-
-
 def parse(text: str) -> Template:
     """Read a template from YAML (or JSON, which is YAML).
 
@@ -33,14 +23,9 @@ def parse(text: str) -> Template:
     """
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise TemplateInvalid([fault("", "too_large", f"{len(text.encode())} bytes, at most {MAX_DOCUMENT_BYTES}")])
-    return validate(_load(text))
+    from shared.templates.yaml_text import load
 
-
-def _load(text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506  # a subclass of SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise TemplateInvalid([fault("", "not_yaml", str(error).replace("\n", " ")[:300])]) from None
+    return validate(load(text))
 
 
 def validate(data: Any) -> Template:
@@ -111,20 +96,8 @@ def as_data(template: Template) -> dict[str, Any]:
     return {"schema": template.schema_version, **data}
 
 
-class _Dumper(yaml.SafeDumper):
-    """Long texts as blocks."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    plain = all(char.isprintable() or char == "\n" for char in value)
-    style = '"' if not plain else "|" if "\n" in value else None  # only quoted text escapes odd line ends
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def export(template: Template) -> str:
     """YAML that `parse` reads back to the same template."""
-    order = json.loads(json.dumps(as_data(template)))
-    return str(yaml.dump(order, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+    from shared.templates.yaml_text import dump
+
+    return dump(json.loads(json.dumps(as_data(template))))

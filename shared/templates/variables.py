@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import regex
-
 from shared.templates.errors import VariablesInvalid, fault
 from shared.templates.models import Scalar, Template, Variable
 
@@ -157,6 +155,8 @@ _CHECKS: dict[str, Callable[[Variable, Scalar], Scalar]] = {
 
 def matches(pattern: str, value: str) -> bool:
     """Whether the whole value matches; a pattern that takes too long does not."""
+    import regex
+
     try:
         return regex.fullmatch(pattern, value, timeout=PATTERN_SECONDS) is not None
     except TimeoutError:
@@ -165,6 +165,8 @@ def matches(pattern: str, value: str) -> bool:
 
 def pattern_fault(pattern: str) -> str | None:
     """Why a pattern cannot be used, if so."""
+    import regex
+
     try:
         regex.compile(pattern)
     except (regex.error, RecursionError, OverflowError) as error:
