@@ -26,6 +26,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not _allowed(newurl):
+            fp.close()
             raise StepFailed("insecure_redirect", f"{req.full_url[:120]} leads to {newurl[:120]}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -118,6 +119,7 @@ def _open(url: str) -> Any:
 
 def _unreachable(url: str, error: Exception) -> StepFailed:
     if isinstance(error, urllib.error.HTTPError):
+        error.close()
         return StepFailed("download_refused", f"{url[:120]} answered {error.code}", retryable=error.code >= 500)
     reason = getattr(error, "reason", None) or error
     return StepFailed("download_failed", f"{url[:120]}: {reason}", retryable=True)

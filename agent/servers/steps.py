@@ -198,9 +198,18 @@ async def _packages(step: Packages, work: Work) -> None:
     apt, dpkg = tools.tool("apt-get", "apt"), tools.tool("dpkg-deb", "dpkg")
     parcels = work.folder / ".packages"
     parcels.mkdir(exist_ok=True)
-    # `download` only fetches, checked against the distribution's signed lists: no right of root is needed for it.
+    # A simulated install names what the machine lacks. `download` only fetches, checked against the distribution's
+    # signed lists: neither needs the rights of root.
+    lacking = await tools.run(
+        [apt, "install", "--simulate", "--no-install-recommends", "-o", "Debug::NoLocking=true", *step.packages],
+        parcels,
+        seconds=work.seconds,
+        code="package_not_available",
+        keep=2000,
+    )
+    needed = {line.split()[1].partition(":")[0] for line in lacking if line.startswith("Inst ")}
     await tools.run(
-        [apt, "download", "-o", "APT::Sandbox::User=root", *step.packages],
+        [apt, "download", "-o", "APT::Sandbox::User=root", *sorted(needed | set(step.packages))],
         parcels,
         seconds=work.seconds,
         on_line=work.say,

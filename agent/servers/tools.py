@@ -59,13 +59,14 @@ async def run(
     env: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
     code: str = "tool_failed",
+    keep: int = TAIL_LINES,
 ) -> tuple[str, ...]:
-    """Run a tool to its end in a session of its own; its last lines. Cancelled, it is killed with all its children.
+    """Run a tool to its end in a session of its own; its last lines (`keep` of them). Cancelled, it is killed with all its children.
 
     Raises:
         StepFailed: it failed, or took longer than `seconds`.
     """
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    tail: deque[str] = deque(maxlen=keep)
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
