@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.house import HouseForTests
-from tests.support.people import PASSWORD
+from tests.support.people import PASSWORD, Person
 from tests.support.processes import Part, free_port
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -148,6 +148,20 @@ def test_a_site_cannot_spend_another_sites_token(world: World) -> None:
     assert call(panel, exchange, method="POST", headers=kind, body=form)["status"] == 200  # it was not used up
     for page in (panel, cart):
         page.context.close()
+
+
+def test_an_invitation_is_accepted_by_its_link(world: World) -> None:
+    owner = Person.sign_up(world.house, "Eve").found_organization("Eve's servers")
+    invited = owner.post("/v1/invitations", {"email": "somebody@example.com", "role": "operator"}).json()
+    page = opened(world, f"{world.house.auth}/?invitation={invited['token']}")
+    sign_up(page, "Fay")
+    expect(page.locator("#invitation-list")).to_contain_text("Eve's servers (operator)")
+    page.get_by_role("button", name="Accept").click()
+    here = page.locator("#organizations li.here")
+    expect(here).to_contain_text("Eve's servers", timeout=30_000)
+    expect(here).to_contain_text("operator")
+    assert "invitation" not in page.url
+    page.context.close()
 
 
 def test_a_command_line_gets_its_code_only_after_a_click(world: World) -> None:

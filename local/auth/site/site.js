@@ -108,9 +108,32 @@ async function show(organization) {
       }),
     ),
   );
+  await showLink();
   $("cli").hidden = location.pathname !== "/cli" || !asked.get("challenge");
   $("door").hidden = true;
   $("inside").hidden = false;
+}
+
+/** The invitation of the link that this page was opened with (/?invitation=...), until it is answered. */
+async function showLink() {
+  const secret = asked.get("invitation");
+  if (!secret) return;
+  let offer;
+  try {
+    offer = await api("POST", "/v1/invitations/preview", { token: secret });
+  } catch (error) {
+    asked.delete("invitation");
+    return say(error.message, true);
+  }
+  $("invitations").hidden = false;
+  $("invitation-list").prepend(
+    row(`${offer.organization} (${offer.role})`, "Accept", async () => {
+      const joined = await api("POST", "/v1/invitations/accept", { token: secret });
+      asked.delete("invitation");
+      history.replaceState(null, "", "/"); // the secret is used up; it need not stay in the address bar
+      await show(joined.organization);
+    }),
+  );
 }
 
 function choose(up) {
