@@ -124,7 +124,7 @@ async def slow_async(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route(route="slow-sync", auth_level=ANONYMOUS)
 def slow_sync(req: func.HttpRequest) -> func.HttpResponse:
-    time.sleep(6)
+    time.sleep(20)
     return func.HttpResponse("too late")
 
 

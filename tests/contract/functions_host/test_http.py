@@ -181,10 +181,10 @@ def test_the_trace_goes_on_with_a_new_span(host: HostProcess) -> None:
 
 def test_a_stop_does_not_wait_for_a_thread(tmp_path: Any) -> None:
     with HostProcess(APPS / "http_sample", tmp_path / "data") as stubborn:
-        assert stubborn.call("GET", "/api/slow-sync").status_code == 500  # its thread sleeps on for seconds
+        assert stubborn.call("GET", "/api/slow-sync").status_code == 500  # its thread sleeps on for 20 seconds
         before = time.monotonic()
         assert stubborn.part.stop() == 0
-        assert time.monotonic() - before < 2.5
+        assert time.monotonic() - before < 15
         assert "still running in a thread; left behind" in stubborn.part.output()
 
 
@@ -192,7 +192,7 @@ def test_a_stop_does_not_wait_for_a_thread(tmp_path: Any) -> None:
 def test_function_timeout_fails_the_call_and_the_host_goes_on(host: HostProcess, path: str) -> None:
     answer = host.call("GET", f"/api/{path}")
     assert (answer.status_code, answer.content) == (500, b"")
-    assert answer.elapsed.total_seconds() < 3.5
+    assert answer.elapsed.total_seconds() < 15  # not the 20 or 30 that they sleep
     assert host.call("GET", "/api/text").status_code == 200
 
 
