@@ -9,9 +9,11 @@ from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.types import CodecError, Described
 from local.servicebus.cbs import put_token
 from local.servicebus.entities import MAX_MESSAGE_BYTES
-from local.servicebus.links import IncomingLink, OutgoingLink, QueueSink, QueueSource, ReplySource, RequestSink, refuse
+from local.servicebus.links import IncomingLink, OutgoingLink, refuse
 from local.servicebus.management import answer
 from local.servicebus.queue import Queue
+from local.servicebus.queue_links import QueueSink, QueueSource
+from local.servicebus.request_links import ReplySource, RequestSink
 
 if TYPE_CHECKING:
     from local.servicebus.session import Session
@@ -120,7 +122,7 @@ def _queue(session: Session, address: str, right: str) -> Queue:
     Raises:
         AmqpError: the token does not allow it, it does not exist, or it would be a topic's subscription.
     """
-    if not session.connection.allowed(address, "Send" if right == "Send" else "Listen"):
+    if not session.connection.permissions.allow(address, "Send" if right == "Send" else "Listen"):
         _unauthorised(address, right)
     queue = session.broker.find(address)
     if queue is None:
@@ -132,7 +134,9 @@ def _queue(session: Session, address: str, right: str) -> Queue:
 
 def _management_queue(session: Session, address: str) -> None:
     entity = address[: -len(MANAGEMENT) - 1]
-    if not (session.connection.allowed(address, "Listen") or session.connection.allowed(address, "Send")):
+    if not (
+        session.connection.permissions.allow(address, "Listen") or session.connection.permissions.allow(address, "Send")
+    ):
         _unauthorised(entity, "Listen or Send")
     if session.broker.find(entity) is None:
         raise p.AmqpError("amqp:not-found", f"the messaging entity '{entity}' could not be found")

@@ -6,7 +6,7 @@ import logging
 
 from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.types import Int, Raw
-from local.servicebus.links import RequestSink
+from local.servicebus.request_links import RequestSink
 from local.servicebus.sas import TokenRefused, verify
 
 log = logging.getLogger("servicebus")
@@ -23,7 +23,7 @@ def put_token(
     # The SDK says `type=jwt` for shared access signatures too: what counts is how the token begins.
     try:
         grant = verify(body, audience, now=broker.clock.seconds(), hosts=broker.hosts, rules=broker.rules)
-        connection.grant(grant)
+        connection.permissions.add(grant)
     except TokenRefused as error:
         log.warning("%s: token for %s refused: %s", connection.peer, audience[:200], error)
         return _status(401, f"InvalidSignature: {error}")

@@ -21,7 +21,8 @@ from local.servicebus.amqp.frames import (
 )  # fmt: skip
 from local.servicebus.amqp.types import Array, CodecError, Symbol, UByte
 from local.servicebus.broker import Broker
-from local.servicebus.sas import Grant, Right, allows, segments
+from local.servicebus.permissions import Permissions
+from local.servicebus.sas import Grant
 from local.servicebus.session import Session
 
 log = logging.getLogger("servicebus")
@@ -31,7 +32,6 @@ CHANNEL_MAX = 255
 IDLE_MS = 240_000
 FLUSH_BYTES = 64 * 1024
 AUTHENTICATE_WITHIN_SECONDS = 20.0
-MAX_GRANTS = 256  # tokens on one connection; the SDK uses one or two
 MECHANISMS = ("ANONYMOUS", "PLAIN", "MSSBCBS", "EXTERNAL")
 
 
@@ -54,7 +54,7 @@ class Connection:
     def __init__(self, broker: Broker, wire: Wire, peer: str) -> None:
         self.broker, self.peer = broker, peer
         self.sessions: dict[int, Session] = {}
-        self.grants: dict[tuple[str, ...], Grant] = {}
+        self.permissions = Permissions(broker.clock, self.detach_unauthorised)
         self.choked = False
         self.closed = False
         self.over_quota = False
@@ -68,7 +68,6 @@ class Connection:
         self._out_size = 0
         self._step: Callable[[], bool] = self._expect_header
         self._opened = False
-        self._token_timer: asyncio.TimerHandle | None = None
 
     # -- bytes in and out ----------------------------------------------------------------------------------------
 
@@ -166,7 +165,7 @@ class Connection:
             return False
         for rule in self.broker.rules[()]:
             if rule.name.encode() == parts[1] and parts[2] in [key.encode() for key in rule.both()]:
-                self.grants[()] = Grant((), rule.rights, float("inf"))
+                self.permissions.add(Grant((), rule.rights, float("inf")))
                 return True
         return False
 
@@ -234,34 +233,10 @@ class Connection:
             session.drop()
             self.send(channel, p.end(error))
 
-    # -- authorisation -------------------------------------------------------------------------------------------
-
-    def grant(self, grant: Grant) -> None:
-        """Remember what a token allows; it replaces the former one for the same path."""
-        now = self.broker.clock.seconds()
-        if len(self.grants) >= MAX_GRANTS:
-            self.grants = {path: one for path, one in self.grants.items() if one.expires_at > now}
-        if len(self.grants) >= MAX_GRANTS and grant.path not in self.grants:
-            raise p.AmqpError("amqp:not-allowed", f"more than {MAX_GRANTS} tokens on one connection")
-        self.grants[grant.path] = grant
-        self.watch_tokens()
-
-    def allowed(self, address: str, right: Right) -> bool:
-        """Whether a token of this connection gives the right on the entity."""
-        return allows(self.grants.values(), segments(address), right, self.broker.clock.seconds())
-
-    def watch_tokens(self) -> None:
-        """Detach links when their token runs out, not a moment later."""
-        if self._token_timer is not None:
-            self._token_timer.cancel()
-            self._token_timer = None
-        now = self.broker.clock.seconds()
+    def detach_unauthorised(self) -> None:
+        """Detach the links whose token has run out."""
         for session in list(self.sessions.values()):
             session.detach_unauthorised()
-        ends = [one.expires_at for one in self.grants.values() if now < one.expires_at < now + 86_400 * 30]
-        if ends:
-            loop = asyncio.get_running_loop()
-            self._token_timer = loop.call_later(max(0.0, min(ends) - now) + 0.001, self.watch_tokens)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -271,7 +246,7 @@ class Connection:
         Args:
             now: the event loop's time in seconds.
         """
-        if not self.grants and self.broker.clock.seconds() - self._started > AUTHENTICATE_WITHIN_SECONDS:
+        if not self.permissions.any and self.broker.clock.seconds() - self._started > AUTHENTICATE_WITHIN_SECONDS:
             self.fail(p.AmqpError("amqp:unauthorized-access", "no token within 20 seconds"))
         elif now - self.last_in > IDLE_MS / 1000:
             self.fail(p.AmqpError("amqp:resource-limit-exceeded", "nothing received within the idle time-out"))
@@ -303,8 +278,7 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        if self._token_timer is not None:
-            self._token_timer.cancel()
+        self.permissions.close()
         for session in list(self.sessions.values()):
             session.drop()
         self.sessions.clear()

@@ -37,7 +37,7 @@ def _clock(server: Server, milliseconds: float) -> None:
     server.broker.clock.offset_ms = int(milliseconds)
     server.broker.scheduler.arm_all()
     for connection in server.connections:
-        connection.watch_tokens()
+        connection.permissions.watch()
 
 
 def _detach(server: Server, queue: str) -> None:

@@ -14,8 +14,9 @@ from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.message import parse_message
 from local.servicebus.amqp.types import Array, CodecError, Int, Raw, Symbol, Timestamp
 from local.servicebus.entities import MAX_MESSAGE_BYTES
-from local.servicebus.links import RequestSink, encode_delivery
 from local.servicebus.queue import DEFERRED, Message, Queue
+from local.servicebus.queue_links import encode_delivery
+from local.servicebus.request_links import RequestSink
 from local.servicebus.sas import Right
 from local.servicebus.settle import LOCK_LOST, simple_changes
 
@@ -112,7 +113,7 @@ def _perform(link: RequestSink, operation: str, body: dict[object, object]) -> A
     queue = broker.find(entity)
     if queue is None:
         raise p.AmqpError("amqp:not-found", f"the messaging entity '{entity}' could not be found")
-    if not link.session.connection.allowed(link.address, right):
+    if not link.session.connection.permissions.allow(link.address, right):
         raise p.AmqpError("amqp:unauthorized-access", f"'{right}' on '{entity}' is not allowed by a token")
     broker.meter.queues[queue.name].management += 1
     return handler(Request(broker, queue, body))

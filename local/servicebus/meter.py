@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+MAX_ROWS = 1000
 BILLED_UNIT = 64 * 1024  # a message counts once for every 64 KiB begun
 
 
@@ -47,13 +48,14 @@ class Meter:
         self.connections -= 1
 
     def to_json(self) -> dict[str, object]:
-        """Totals since start."""
+        """Totals since start, and the busiest queues."""
+        busiest = sorted(self.queues.items(), key=lambda item: (-item[1].total(), item[0]))[:MAX_ROWS]
         rows = {
             name: {
                 "sends": one.sends, "deliveries": one.deliveries, "settlements": one.settlements,
                 "management": one.management, "operations": one.total(),
             }
-            for name, one in sorted(self.queues.items())
+            for name, one in busiest
         }  # fmt: skip
         return {
             "operations": sum(one.total() for one in self.queues.values()),

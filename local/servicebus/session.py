@@ -11,7 +11,9 @@ from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.frames import frame
 from local.servicebus.amqp.types import Described
 from local.servicebus.attach import HANDLE_MAX, on_attach
-from local.servicebus.links import IncomingLink, OutgoingLink, QueueSource, ReplySource
+from local.servicebus.links import IncomingLink, OutgoingLink
+from local.servicebus.queue_links import QueueSource
+from local.servicebus.request_links import ReplySource
 
 if TYPE_CHECKING:
     from local.servicebus.connection import Connection
@@ -150,7 +152,7 @@ class Session:
     def detach_unauthorised(self) -> None:
         """Detach the links whose token has run out."""
         for link in self.links():
-            if link.right is not None and not self.connection.allowed(link.address, link.right):
+            if link.right is not None and not self.connection.permissions.allow(link.address, link.right):
                 self.detach(link, p.AmqpError("amqp:unauthorized-access", "the token of this link has expired"))
 
     def resume(self) -> None:

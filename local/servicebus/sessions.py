@@ -9,8 +9,9 @@ from local.servicebus.amqp import performatives as p
 from local.servicebus.amqp.encode import described, encode_list
 from local.servicebus.amqp.encode import encode as enc
 from local.servicebus.amqp.types import Described, Symbol, UInt
-from local.servicebus.links import OutgoingLink, QueueSource, refuse
+from local.servicebus.links import OutgoingLink, refuse
 from local.servicebus.queue import Queue, SessionState
+from local.servicebus.queue_links import QueueSource
 from local.servicebus.settle import SESSION_LOST
 
 if TYPE_CHECKING:
