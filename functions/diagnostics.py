@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 
 from shared.composition import services
 from shared.http import Auth, Call, Out, Routes
+from shared.http.rates import RATE_CLASSES
+from shared.platform.checks import ask_all
+from shared.store.scoped import MAX_PAGE
 
 routes = Routes("diagnostics", services)
 blueprint = routes.blueprint
@@ -19,6 +23,38 @@ class Configuration(Out):
     """The settings as this process read them, secrets masked."""
 
     settings: dict[str, str]
+
+
+class DependencyView(Out):
+    """One thing that this app needs: whether it answered, how fast, and what callers see while it is away."""
+
+    name: str
+    ok: bool
+    milliseconds: float
+    reason: str
+    without_it: str
+
+
+class Dependencies(Out):
+    """What answers."""
+
+    dependencies: list[DependencyView]
+
+
+class RateClassView(Out):
+    """Calls a minute of one rate class, by what is counted."""
+
+    name: str
+    why: str
+    limits: dict[str, int]
+
+
+class Limits(Out):
+    """The limits that hold here."""
+
+    rate_classes: list[RateClassView]
+    body_limit_bytes: int
+    page_limit: int
 
 
 class Versions(Out):
@@ -35,6 +71,21 @@ class Versions(Out):
 async def diagnostics_configuration(call: Call) -> Configuration:
     """The settings of this process, secrets masked."""
     return Configuration(settings={name: str(value) for name, value in call.services.settings})
+
+
+@routes.get("/diagnostics/dependencies", auth=Auth.ADMIN)
+async def diagnostics_dependencies(call: Call) -> Dependencies:
+    """Ask everything that this app needs, each for at most 3 s."""
+    found = await ask_all(call.services.dependencies(), call.services.clock)
+    return Dependencies(dependencies=[DependencyView(**asdict(each)) for each in found])
+
+
+@routes.get("/diagnostics/limits", auth=Auth.ADMIN)
+async def diagnostics_limits(call: Call) -> Limits:
+    """The rate classes and the sizes that are accepted."""
+    classes = [RateClassView(name=r.name, why=r.why, limits=dict(r.limits())) for r in RATE_CLASSES.values()]
+    body = call.services.settings.body_limit_bytes
+    return Limits(rate_classes=classes, body_limit_bytes=body, page_limit=MAX_PAGE)
 
 
 @routes.get("/diagnostics/versions", auth=Auth.ADMIN)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from shared.organizations.members import Members
     from shared.organizations.roles import Roles
     from shared.organizations.service import Organizations
+    from shared.platform.checks import Dependency
     from shared.platform.secrets import Secrets
     from shared.servers.console import Consoles
     from shared.servers.dispatch import Dispatcher
@@ -205,10 +206,11 @@ class Services:
     @cached_property
     def invitations(self) -> Invitations:
         """Invitations to organizations."""
+        from shared.organizations.index import InvitationIndex
         from shared.organizations.invitations import Invitations
 
         parts = (self.users, self.memberships, self.roles, self.audit, self.clock)
-        return Invitations(self.store, self.directory, *parts)
+        return Invitations(self.store, InvitationIndex(self.directory, self.clock), *parts)
 
     @cached_property
     def nodes(self) -> Nodes:
@@ -349,6 +351,29 @@ class Services:
         from shared.tasks.service import Tasks
 
         return Tasks(self.store, self.clock)
+
+    def dependencies(self) -> dict[str, Dependency]:
+        """What this app needs from outside, and what callers see while it is away."""
+        from shared.platform.checks import Dependency
+
+        found = {
+            "store": Dependency(
+                self.database.ping, "503 for everything but health and documentation; rate windows count alone"
+            ),
+            "secrets": Dependency(
+                lambda: self.secrets.get("access-token-keys"), "kept copies serve on; new tokens are 503"
+            ),
+        }
+        if self.settings.service_bus_connection is not None:
+            found["messages"] = Dependency(self._ask_broker, "commands wait in their tasks and are sent again")
+        return found
+
+    async def _ask_broker(self) -> None:
+        """Open a link to the reports queue, and close it."""
+        from shared.nodes.models import DEFAULT_NAMESPACE, REPORTS_QUEUE
+
+        async with self.namespaces.client(DEFAULT_NAMESPACE).get_queue_sender(REPORTS_QUEUE):
+            pass
 
     async def close(self) -> None:
         """Close what was opened."""
