@@ -216,7 +216,7 @@ class Bench:
             try:
                 side.check()
             except AssertionError as error:
-                failed[side.name] = str(error) or "its check failed"
+                failed[side.name] = (str(error) or "its check failed").splitlines()[0]
         return failed
 
     def _medians(self, rounds: list[list[Slice]]) -> None:
