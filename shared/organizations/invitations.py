@@ -25,13 +25,11 @@ from shared.organizations.errors import (
     InvitationsClosed,
     OrganizationDeleted,
 )
+from shared.organizations.index import InvitationIndex
 from shared.organizations.models import (
     ROSTER_ID,
-    AddressInvitations,
     Invitation,
     InvitationState,
-    InvitationToken,
-    Invited,
     Member,
     Organization,
     Roster,
@@ -40,14 +38,12 @@ from shared.organizations.models import (
 from shared.organizations.roles import Roles
 from shared.organizations.service import again_on_conflict
 from shared.platform.clock import Clock
-from shared.platform.errors import AlreadyExists, NotFound
+from shared.platform.errors import AlreadyExists
 from shared.platform.ids import InvitationId, OrgId
 from shared.store.query import Slice
 from shared.store.scoped import Store
-from shared.store.unscoped import Directory, directory_id
 
-_KEPT_SECONDS: Final = int(rules.INVITATION_LIFE.total_seconds()) + 24 * 3600
-_MAX_OF_ADDRESS: Final = 50
+_KEPT_SECONDS: Final = 90 * 24 * 3600  # an answered one stays to be seen for a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +68,14 @@ class Invitations:
     def __init__(
         self,
         store: Store,
-        directory: Directory,
+        index: InvitationIndex,
         users: Users,
         access: AccessReader,
         roles: Roles,
         audit: Audit,
         clock: Clock,
     ) -> None:
-        self._store, self._directory, self._users = store, directory, users
+        self._store, self._index, self._users = store, index, users
         self._access, self._roles, self._audit, self._clock = access, roles, audit, clock
 
     async def invite(self, org: OrgId, invitation_id: InvitationId, *, email: str, role: str, by: Caller) -> Made:
@@ -101,7 +97,7 @@ class Invitations:
             token_hash=hashlib.sha256(secret.encode()).hexdigest(),
             invited_by=by.user,
             expires_at=now + rules.INVITATION_LIFE,
-            ttl=90 * 24 * 3600,
+            ttl=_KEPT_SECONDS,
         )
 
         async def attempt() -> Invitation:
@@ -118,7 +114,7 @@ class Invitations:
             return await self.get(org, invitation_id)
 
         made = await again_on_conflict(attempt)
-        await self._publish(made)
+        await self._index.publish(made)
         return Made(made, secret)
 
     async def page(
@@ -153,10 +149,8 @@ class Invitations:
         address = user.verified_email
         if address is None:
             return []
-        listed = await self._directory.find(AddressInvitations, _address_id(address))
-        offers = [
-            await self._offer(entry.org_id, entry.invitation_id) for entry in (listed.invitations if listed else ())
-        ]
+        found = await self._index.of_address(address)
+        offers = [await self._offer(entry.org_id, entry.invitation_id) for entry in found]
         return [offer for offer in offers if offer is not None]
 
     async def by_secret(self, secret: str) -> Offer:
@@ -166,7 +160,7 @@ class Invitations:
             InvitationNotFound: there is none, or it is no longer open.
         """
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        entry = await self._directory.find(InvitationToken, directory_id("invitation", digest))
+        entry = await self._index.of_secret(digest)
         offer = await self._offer(entry.org_id, entry.invitation_id) if entry else None
         if offer is None or not secrets.compare_digest(offer.invitation.token_hash, digest):
             raise InvitationNotFound("the link belongs to no open invitation")
@@ -221,7 +215,7 @@ class Invitations:
 
         member = await again_on_conflict(attempt)
         self._access.forget(org)
-        await self._unpublish(offer.invitation)
+        await self._index.unpublish(offer.invitation)
         return member
 
     async def decline(self, offer: Offer, user: User, actor: Actor) -> None:
@@ -247,7 +241,7 @@ class Invitations:
             await self._audit.settle(told)
 
         await again_on_conflict(attempt)
-        await self._unpublish(invitation)
+        await self._index.unpublish(invitation)
 
     async def _offer(self, org: OrgId, invitation_id: InvitationId) -> Offer | None:
         invitation = await self._store.find(org, Invitation, invitation_id)
@@ -255,40 +249,6 @@ class Invitations:
         if invitation is None or organization is None or not invitation.open(self._clock.now()):
             return None
         return None if organization.deleted_at is not None else Offer(invitation, organization)
-
-    async def _publish(self, invitation: Invitation) -> None:
-        """Make it findable by its link and by its address."""
-        org, invitation_id = invitation.org_id, InvitationId(invitation.id)
-        token = InvitationToken(
-            id=directory_id("invitation", invitation.token_hash),
-            org_id=org,
-            invitation_id=invitation_id,
-            ttl=_KEPT_SECONDS,
-        )
-        await self._directory.upsert(token)
-        entry = Invited(org_id=org, invitation_id=invitation_id, expires_at=invitation.expires_at)
-        now = self._clock.now()
-
-        def add(found: AddressInvitations) -> AddressInvitations:
-            live = [i for i in found.invitations if now < i.expires_at and i.invitation_id != invitation_id]
-            return found.having(invitations=(*live, entry)[-_MAX_OF_ADDRESS:])
-
-        address = _address_id(invitation.email)
-        try:
-            await self._directory.create(AddressInvitations(id=address, invitations=(entry,), ttl=_KEPT_SECONDS))
-        except AlreadyExists:
-            await self._directory.update(AddressInvitations, address, add)
-
-    async def _unpublish(self, invitation: Invitation) -> None:
-        """Clean up; what is left behind by a crash is filtered by `_offer` and ends by its TTL."""
-
-        def drop(found: AddressInvitations) -> AddressInvitations:
-            return found.having(invitations=tuple(i for i in found.invitations if i.invitation_id != invitation.id))
-
-        try:
-            await self._directory.update(AddressInvitations, _address_id(invitation.email), drop)
-        except NotFound:
-            return
 
 
 def _member(invitation: Invitation, user: User, now: object) -> Member:
@@ -308,10 +268,6 @@ def _member(invitation: Invitation, user: User, now: object) -> Member:
 
 def _closed(roster: Roster, invitation: Invitation) -> Roster:
     return rules.without_invitation(roster, rules.address_key(invitation.email), InvitationId(invitation.id))
-
-
-def _address_id(email: str) -> str:
-    return directory_id("address-invitations", rules.normal_address(email))
 
 
 def _target(invitation: Invitation) -> Target:
