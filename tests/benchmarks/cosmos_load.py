@@ -71,9 +71,10 @@ class Client:
     async def _worker(self, deadline: float = 0.0, count: int = 0) -> int:
         done, reader, writer = 0, None, None
         while self._next < count or (not count and (time.perf_counter() < deadline or not done)):
+            request = self._request()  # before anything is awaited, so that no other worker takes the same number
             if reader is None or writer is None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._tls)
-            writer.write(self._request())
+            writer.write(request)
             if not await _answer(reader):
                 writer.close()
                 reader = writer = None
