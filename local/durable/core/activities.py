@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -68,4 +69,8 @@ class ActivityRunner:
             if generation != self._kernel.generation:
                 return
             self._kernel.counters.activities += 1
-            self._deliver(job.instance_id, Message(event, job.execution, "task", job.task.id))
+            try:
+                self._deliver(job.instance_id, Message(event, job.execution, "task", job.task.id))
+            except sqlite3.Error as error:  # the result is lost; its row is not, so it runs again
+                self._kernel.lost(error)
+                return

@@ -47,7 +47,7 @@ class Core:
         self._effects: Effects | None = None
         self.orchestrations = Orchestrations(self.kernel, deciders, options, self._make_effects)
         deliver = self.orchestrations.deliver
-        self.timers = Timers(deliver)
+        self.timers = Timers(deliver, self.kernel.lost)
         self.activities = ActivityRunner(self.kernel, options.activity_concurrency, call_activity, deliver)
         self.entities = Entities(self.kernel, options.entity_batch, call_entity, deliver)
         self.retention = Retention(self.kernel, options.retention_seconds)
@@ -80,6 +80,7 @@ class Core:
 
     async def stop(self) -> None:
         """Stop; what was decided is committed."""
+        self.kernel.generation += 1  # what waits for a commit, or comes back from a function, does nothing more
         if self._recovery is not None:
             self._recovery.cancel()
         await self.retention.stop()
@@ -93,8 +94,8 @@ class Core:
         """A commit failed: drop what is in memory, and read the file again after a while."""
         if self.broken is None:
             self.broken_since = time.monotonic()
+            self.kernel.log(f"the durable engine could not write ({error}); it tries again every {RETRY_SECONDS:g} s")
         self.broken = f"{type(error).__name__}: {error}"
-        self.kernel.log(f"the durable engine could not write ({error}); it reads its file again in {RETRY_SECONDS:g} s")
         self.timers.clear()
         self.activities.clear()
         self.entities.clear()
@@ -105,14 +106,13 @@ class Core:
     def _try_again(self) -> None:
         self._recovery = None
         try:
-            with (
-                self.kernel.committer.unit() as connection
-            ):  # a write: reading alone would tell nothing about a full disk
+            with self.kernel.unit() as connection:  # a write: reading alone would tell nothing about a full disk
                 connection.execute("CREATE TABLE probe (x)")
                 connection.execute("DROP TABLE probe")
             self.kernel.committer.flush()
             if self._recovery is None:
                 self._recover()
+                self.kernel.log("the durable engine writes again")
         except sqlite3.Error as error:
             self.kernel.lost(error)
 
@@ -156,7 +156,7 @@ class Core:
             Refused: an instance of that id is running.
         """
         chosen = instance_id or new_id()
-        with self.kernel.committer.unit():
+        with self.kernel.unit():
             known = self.store.find(instance_id) if instance_id else None
             if known is not None:
                 if known.finished is None:
@@ -173,7 +173,7 @@ class Core:
         active = self.orchestrations.active.get(instance_id)
         if active is None:
             return False
-        with self.kernel.committer.unit():
+        with self.kernel.unit():
             row = self.store.add_inbox(instance_id, Message(event))
             self.orchestrations.deliver(instance_id, Message(event, None, "inbox", row))
         self.kernel.counters.actions += 1
@@ -182,14 +182,14 @@ class Core:
 
     async def signal_entity(self, entity_id: str, operation: Event) -> None:
         """An operation for an entity; on disk when this returns."""
-        with self.kernel.committer.unit():
+        with self.kernel.unit():
             self.kernel.counters.actions += 1
             self.entities.send(entity_id, operation)
         await self.kernel.committer.committed()
 
     async def purge(self, keys: list[int]) -> int:
         """Forget finished instances; how many."""
-        with self.kernel.committer.unit():
+        with self.kernel.unit():
             for key in keys:
                 self.store.delete(key)
         self.kernel.counters.purged += len(keys)
@@ -205,7 +205,7 @@ class Core:
         row = self.store.find(instance_id)
         if row is None or row.status != statuses.FAILED:
             raise Refused("The rewind operation is only supported on failed orchestration instances.")
-        with self.kernel.committer.unit():
+        with self.kernel.unit():
             self._rewind(instance_id, reason)
         await self.kernel.committer.committed()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -73,13 +74,20 @@ class Entities:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, entity_id: str, generation: int) -> None:
+        try:
+            await self._batches(entity_id, generation)
+        except sqlite3.Error as error:
+            if generation == self._kernel.generation:  # nobody has told yet
+                self._kernel.lost(error)
+
+    async def _batches(self, entity_id: str, generation: int) -> None:
         while queue := self._queues.get(entity_id):
             batch = [queue.popleft() for _ in range(min(len(queue), self._batch))]
             state = self._kernel.store.entity(entity_id)
             result = await self._call(entity_id, state, [message.event for message in batch])
             if generation != self._kernel.generation:
                 return
-            with self._kernel.committer.unit():
+            with self._kernel.unit():
                 self._kernel.store.save_entity(entity_id, result.state, self._kernel.now())
                 self._kernel.store.consume(-1, batch)
                 for reply in result.replies:

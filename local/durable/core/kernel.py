@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from local.common.committer import GroupCommitter
@@ -55,6 +56,16 @@ class Kernel:
         self._on_lost = on_lost
         self._after: list[Callable[[], None]] = []
         self._after_group: tuple[int, int] | None = None
+
+    @contextmanager
+    def unit(self) -> Iterator[sqlite3.Connection]:
+        """Statements that happen together or not at all. If one fails, memory may be ahead of the file: it is dropped."""
+        try:
+            with self.committer.unit() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            self.lost(error)
+            raise
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run an action once all that was written in this turn of the loop is on disk; never, if that fails.

@@ -58,7 +58,7 @@ class Orchestrations:
         active = self.active.get(instance_id)
         if active is None:
             if message.source == "inbox":
-                with self.kernel.committer.unit():
+                with self.kernel.unit():
                     self.kernel.store.consume(-1, [message])
             return
         if message.source == "task" and active.held and message.execution == active.row.execution:
@@ -88,7 +88,7 @@ class Orchestrations:
 
     def _keep(self, active: Active, message: Message) -> Message:
         """A result that has to wait is written down at once: the activity does not run again after a crash."""
-        with self.kernel.committer.unit():
+        with self.kernel.unit():
             row = self.kernel.store.add_inbox(active.row.id, message)
             active.pending -= self.kernel.store.consume(active.row.key, [message])
         return message._replace(source="inbox", row=row)
@@ -101,7 +101,7 @@ class Orchestrations:
             return
         until = time.perf_counter() + SLICE_SECONDS
         try:
-            with self.kernel.committer.unit():
+            with self.kernel.unit():
                 while self._queue and time.perf_counter() < until:
                     active = self._queue.popleft()
                     active.queued = False
@@ -116,9 +116,9 @@ class Orchestrations:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _report_fault(self, error: Exception) -> None:
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, sqlite3.Error):  # of those the unit has told already
             self.kernel.log(f"the durable engine failed\n{traceback.format_exc()}")
-        self.kernel.lost(error)
+            self.kernel.lost(error)
 
     def _episode(self, active: Active) -> None:
         taken, stale = active.take()
@@ -163,7 +163,7 @@ class Orchestrations:
             if generation != self.kernel.generation or active.gone:
                 return
             try:
-                with self.kernel.committer.unit():
+                with self.kernel.unit():
                     self._apply(active, decider, taken, events, decision, time.perf_counter() - began)
             except Exception as error:  # noqa: BLE001 - as in `_pump`
                 self._report_fault(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,8 +29,13 @@ class Due(NamedTuple):
 class Timers:
     """Delivers TimerFired when the wall clock has passed a timer's time, never before."""
 
-    def __init__(self, deliver: Callable[[str, Message], None], now: Callable[[], int] = now_us) -> None:
-        self._deliver, self._now = deliver, now
+    def __init__(
+        self,
+        deliver: Callable[[str, Message], None],
+        on_lost: Callable[[Exception], None],
+        now: Callable[[], int] = now_us,
+    ) -> None:
+        self._deliver, self._on_lost, self._now = deliver, on_lost, now
         self._heap: list[Due] = []
         self._handle: asyncio.TimerHandle | None = None
         self.last_turn = time.monotonic()
@@ -56,7 +62,11 @@ class Timers:
         while self._heap and self._heap[0].due <= now:
             timer = heapq.heappop(self._heap)
             event = Event(TIMER_FIRED, now, timer.task, due=timer.due)
-            self._deliver(timer.instance_id, Message(event, timer.execution, "timer", timer.task))
+            try:
+                self._deliver(timer.instance_id, Message(event, timer.execution, "timer", timer.task))
+            except sqlite3.Error as error:  # its row is still there
+                self._on_lost(error)
+                return
         self.last_turn = time.monotonic()
         self._arm()
 

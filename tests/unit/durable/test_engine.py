@@ -549,3 +549,36 @@ async def test_a_stop_in_the_middle_is_quiet_and_loses_nothing(house: House) -> 
     await house.start(executor="live")
     assert {(await house.ended(instance)).output for instance in instances} == {"10"}
     assert house.lines == []
+
+
+async def test_a_full_disk_stops_nothing_for_good(house: House) -> None:
+    """Every path that writes runs against a file that cannot grow; when it can again, all that was asked for is done."""
+
+    @house.activity
+    async def work(value: str) -> str:
+        return value * 3_000
+
+    @house.entity
+    def keeper(context: Any) -> None:
+        context.set_state(context.get_state(str) + context.get_input())
+        context.set_result(len(context.get_state()))
+
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        import azure.durable_functions as df
+
+        text = yield context.call_activity("work", "x")
+        yield context.create_timer(context.current_utc_datetime + datetime.timedelta(seconds=0.05))
+        size = yield context.call_entity(df.EntityId("keeper", context.instance_id), "add", text)
+        return size
+
+    await house.start(executor="live")
+    connection, core = house.engine._connection, house.engine._core
+    instances = [await house.begin("flow") for _ in range(20)]
+    await house.until(lambda: core.kernel.counters.activities >= 3)
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages}")
+    await house.until(lambda: house.engine.broken is not None)
+    connection.execute("PRAGMA max_page_count=1000000")
+    assert {(await house.ended(instance)).output for instance in instances} == {"3000"}
+    assert house.lines[-1] == "the durable engine writes again"
