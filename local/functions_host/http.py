@@ -203,7 +203,7 @@ def _headers(scope: Scope) -> dict[str, str]:
     client = scope["client"]
     if client is not None:  # App Service's front appends the caller it saw; the last entry is the true one
         before = headers.get("x-forwarded-for")
-        seen = f"{client[0]}:{client[1]}"
+        seen = f"{client[0]}:{client[1]}" if ":" not in client[0] else f"[{client[0]}]:{client[1]}"
         headers["x-forwarded-for"] = f"{before}, {seen}" if before else seen
     return headers
 

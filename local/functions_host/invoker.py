@@ -97,7 +97,10 @@ class Invoker:
         token = current_function.set(function.name)
         try:
             context = contextvars.copy_context()
-            return await self._submit(lambda: context.run(work))
+            started = self._submit(lambda: context.run(work))
+            if self._timeout is None:
+                return await started
+            return await self._within(started, time.monotonic() + self._timeout, function)
         finally:
             current_function.reset(token)
 

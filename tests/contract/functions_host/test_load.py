@@ -351,3 +351,29 @@ def test_what_is_known_of_a_function() -> None:
     ]
     assert function.returns is not None
     assert function.returns["type"] == "http"
+
+
+def test_bindings_are_those_that_azure_is_told() -> None:
+    (function,) = load(
+        """
+        @app.route(route="a/{b}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+        @app.service_bus_queue_output(arg_name="out", queue_name="%Q%", connection="C")
+        @app.durable_client_input(client_name="client")
+        async def main(req: func.HttpRequest, out: func.Out[str], client) -> func.HttpResponse: ...
+        """
+    )
+    told = {
+        str(raw["name"]): {name: value for name, value in raw.items() if name != "name"} for raw in function.bindings
+    }
+    assert told == {
+        "req": {
+            "type": "httpTrigger",
+            "direction": 0,
+            "authLevel": "ANONYMOUS",
+            "route": "a/{b}",
+            "methods": ["GET", "POST"],
+        },
+        "$return": {"type": "http", "direction": 1},
+        "out": {"type": "serviceBus", "direction": 1, "connection": "C", "queueName": "%Q%"},
+        "client": {"type": "durableClient", "direction": 0},
+    }
