@@ -21,8 +21,8 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 RIGHTS = frozenset({"Manage", "Send", "Listen"})
 KEY_LIMIT = 256
 
-ET.register_namespace("", ATOM)
-ET.register_namespace("i", XSI)
+# Prefixes are left to ElementTree: `register_namespace` would change them for the whole process, and the SDK, where it
+# runs in the same one, then writes requests with an attribute twice.
 
 
 def stamp(milliseconds: int) -> str:

@@ -122,3 +122,10 @@ def test_bad_descriptions_are_refused(name: str, body: bytes) -> None:
 def test_a_topic_is_told_to_be_one() -> None:
     with pytest.raises(InvalidEntity, match="topics"):
         read_description((_HEAD + _TAIL).replace(b"QueueDescription", b"TopicDescription"), QueueProperties())
+
+
+def test_the_sdk_still_writes_good_xml_in_a_process_that_has_loaded_ours() -> None:
+    """ElementTree keeps one table of prefixes for the whole process; the SDK relies on it."""
+    assert not {"http://www.w3.org/2005/Atom", "http://www.w3.org/2001/XMLSchema-instance"} & (
+        {space for space, prefix in ET._namespace_map.items() if prefix in ("", "i")}  # type: ignore[attr-defined]
+    )
