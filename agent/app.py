@@ -76,7 +76,7 @@ class Agent:
         async def diagnose() -> list[str]:
             return [str(finding) for finding in await asyncio.to_thread(examine, self.config)]
 
-        parts: list[Part] = [NodePart(self.context, self.stop, diagnose)]
+        parts: list[Part] = [NodePart(self.context, diagnose)]
         parts.append(make_servers_part(self.context))
         return parts
 

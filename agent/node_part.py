@@ -18,10 +18,8 @@ from shared.messaging.reports import Outcome, ReportType, Status
 class NodePart:
     """Answers to `node.*`."""
 
-    def __init__(
-        self, context: Context, stop: Callable[[str], None], diagnose: Callable[[], Awaitable[list[str]]]
-    ) -> None:
-        self._context, self._stop, self._diagnose = context, stop, diagnose
+    def __init__(self, context: Context, diagnose: Callable[[], Awaitable[list[str]]]) -> None:
+        self._context, self._diagnose = context, diagnose
 
     def handlers(self) -> Mapping[CommandType, Handler]:
         """See `Part.handlers`."""
@@ -29,7 +27,6 @@ class NodePart:
             CommandType.NODE_PING: self._ping,
             CommandType.NODE_INVENTORY: self._inventory,
             CommandType.NODE_DOCTOR: self._doctor,
-            CommandType.NODE_DECOMMISSION: self._decommission,
         }
 
     async def start(self) -> None:
@@ -55,8 +52,3 @@ class NodePart:
 
     async def _doctor(self, _: Command) -> Outcome:
         return Outcome(Status.SUCCEEDED, output_tail=tuple(await self._diagnose()))
-
-    async def _decommission(self, _: Command) -> Outcome:
-        """The node is let go: its servers have been removed by commands of their own; only the agent is left to end."""
-        self._stop("decommissioned")
-        return Outcome(Status.SUCCEEDED)

@@ -59,6 +59,12 @@ class Why(In):
     reason: str = Field(default="", max_length=500)
 
 
+class Farewell(Why):
+    """As `Why`; `force` gives up the servers that are still on the node."""
+
+    force: bool = False
+
+
 class CertificateView(Out):
     """A certificate of a node."""
 
@@ -142,9 +148,9 @@ _event_route("resume", NodeEvent.RESUME, "Put the node back into service.")
     "/v1/nodes/{node_id}/decommission", permission=Permission.NODES_DECOMMISSION, resource="node_id",
     problems=[NodeNotFound, NodeNotEmpty, NodeStateConflict],
 )  # fmt: skip
-async def decommission_node(call: Call, node_id: NodeId, body: Why) -> NodeView:
+async def decommission_node(call: Call, node_id: NodeId, body: Farewell) -> NodeView:
     """Let a node go, reachable or not: its certificates are revoked and its queue removed."""
-    await call.services.nodes.decommission(call.org, node_id, body.reason, by=actor_of(call))
+    await call.services.nodes.decommission(call.org, node_id, body.reason, by=actor_of(call), force=body.force)
     return NodeView.of(await call.services.nodes.see(call.org, node_id))
 
 

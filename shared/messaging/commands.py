@@ -27,7 +27,6 @@ class CommandType(StrEnum):
     NODE_PING = "node.ping"
     NODE_INVENTORY = "node.inventory"
     NODE_DOCTOR = "node.doctor"
-    NODE_DECOMMISSION = "node.decommission"
     SERVER_APPLY = "server.apply"  # keep this desired state: install, configure, start or stop until it is so
     SERVER_REMOVE = "server.remove"
     SERVER_KILL = "server.kill"

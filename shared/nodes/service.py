@@ -14,7 +14,7 @@ from shared.messaging.limits import MAX_COMMAND_LIFE
 from shared.messaging.sender import SentCommand
 from shared.nodes.capacity import placeable
 from shared.nodes.certificates import Holder
-from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotFound, NodeStateConflict
+from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
 from shared.nodes.models import REPORTS_QUEUE, Node, NodeCertificate, NodeName, NodeObserved, NodeState, Presence
 from shared.nodes.rules import Health, NodeEvent, accepted_protocol, health, move, next_beat, worth_keeping
 from shared.placement.models import Node as PlacementNode
@@ -147,15 +147,23 @@ class Nodes:
         after = move(before.state, event)
         return await self.change(org, node_id, {"state": after, "state_reason": reason}, etag=before.etag, by=by)
 
-    async def decommission(self, org: OrgId, node_id: str, reason: str, *, by: Actor) -> Node:
-        """Let a node go, reachable or not: its certificates die, its queue goes, its name becomes free.
+    async def decommission(self, org: OrgId, node_id: str, reason: str, *, by: Actor, force: bool = False) -> Node:
+        """Let a node go, reachable or not: its certificates die and its queue goes.
 
         Each step may be repeated: asked again after a crash, it goes on where it stopped.
+
+        Raises:
+            NodeNotEmpty: servers are on it, and `force` does not say that they are given up.
         """
         services = self._services
         node = await self.get(org, node_id)
         if node.state is not NodeState.DECOMMISSIONED:
             move(node.state, NodeEvent.DECOMMISSION)
+            held = (await services.capacity.of_node(org, node_id)).servers
+            if held and not force:
+                raise NodeNotEmpty(
+                    f"{held} servers are on the node: move or delete them, or give them up", servers=held
+                )
             changes = {"state": NodeState.DECOMMISSIONED, "state_reason": reason}
             node = await self.change(
                 org, node_id, {**changes, "decommissioned_at": services.clock.now()}, etag=node.etag, by=by
