@@ -32,6 +32,7 @@ from local.functions_host.table import start_table
 from local.functions_host.timers import TimerService, TimerStore
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from local.durable.engine import DurableEngine
@@ -89,12 +90,16 @@ class Host:
     async def start(self) -> None:
         """Begin to answer, to keep time and to work on orchestrations."""
         self._invoker.start()
-        await self._server.start(self._listener, self._tls)
+        inner = self._open_inner()
         if self.engine is not None:
-            # The client of the SDK is told its links once; the engine starts after it can be called.
-            binding = self.engine.client_binding(await self._own_address(), self.keys.system[DURABLE_SYSTEM_KEY])
+            # The engine first: callers, its own functions among them, wait in the listening socket until it is ready.
+            own = f"http://127.0.0.1:{inner.getsockname()[1] if inner is not None else self.port}"
+            binding = self.engine.client_binding(own, self.keys.system[DURABLE_SYSTEM_KEY])
             self._invoker.client_binding = lambda: binding
             await self.engine.start()
+        await self._server.start(self._listener, self._tls)
+        if inner is not None:
+            await self._server.start(inner)
         gc.freeze()  # a full collection would walk the modules of every SDK that the app imports
         self._timers.start()
         if self._bus is not None:
@@ -153,14 +158,11 @@ class Host:
 
         return server_context(options.tls_cert, options.tls_key, options.client_ca)
 
-    async def _own_address(self) -> str:
-        """A plain address on the loopback where the durable client reaches this host; a second listener if need be."""
-        if self.options.host in _LOOPBACK and self.options.tls_cert is None:
-            return f"http://127.0.0.1:{self.port}"
-        inner = listen("127.0.0.1", 0, what="the durable client")
-        port = inner.getsockname()[1]
-        await self._server.start(inner)
-        return f"http://127.0.0.1:{port}"
+    def _open_inner(self) -> socket.socket | None:
+        """A plain listener on the loopback for the durable client, where the main one is TLS or elsewhere."""
+        if self.engine is None or (self.options.host in _LOOPBACK and self.options.tls_cert is None):
+            return None
+        return listen("127.0.0.1", 0, what="the durable client")
 
     def _front(self) -> HttpFront:
         front = HttpFront(
