@@ -16,10 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.composition import Services
-from shared.platform.settings import load_settings
 from tests.support.house import HouseForTests
-from tests.support.seeding import Owner, seed_owner
+from tests.support.seeding import Owner, seed_house
 
 SECONDS = int(os.environ.get("MERIDIAN_FUZZ_SECONDS", "25"))
 CONFIG = Path(__file__).parent / "schemathesis.toml"
@@ -40,27 +38,8 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     settings = {"MERIDIAN_RATE_LIMITS": "false"}
     with HouseForTests(tmp_path_factory.mktemp("house"), "cosmos", "bus", "host", settings=settings) as house:
-        values = house.settings()
-        owner = asyncio.run(_seed(values))
+        owner = asyncio.run(seed_house(house.settings()))
         yield Target(house.api, owner, house)
-
-
-async def _seed(values: dict[str, str]) -> Owner:
-    services = Services(
-        load_settings(
-            {
-                "cosmos_endpoint": values["COSMOS_ENDPOINT"],
-                "cosmos_key": values["COSMOS_KEY"],
-                "cosmos_database": values["COSMOS_DATABASE"],
-                "public_url": values["MERIDIAN_PUBLIC_URL"],
-                "secrets_folder": values["MERIDIAN_SECRETS_FOLDER"],
-            }
-        )
-    )
-    try:
-        return await seed_owner(services)
-    finally:
-        await services.close()
 
 
 @pytest.mark.slow
