@@ -48,6 +48,7 @@ class Orchestrations:
         self.active = ActiveSet(kernel.store, options.live_orchestrators)
         self._queue: deque[Active] = deque()
         self._pumping = False
+        self._commit_seconds = 0.0
         self._effects = effects(self)
         self._threads: set[asyncio.Task[None]] = set()
 
@@ -201,7 +202,7 @@ class Orchestrations:
             if seconds > self._options.coalesce_after_seconds:
                 self._rest(active, seconds * REST_FACTOR)
             elif active.wide:
-                self._rest(active, WIDE_REST_SECONDS)
+                self._rest(active, self._wide_rest())
             elif active.inbox:
                 self.wake(active)
         if seconds > SLOW_SECONDS:
@@ -214,6 +215,12 @@ class Orchestrations:
             self._options.on_invocation(
                 Invocation("orchestrator", active.row.name, active.row.id, seconds, failed, decision.replayed)
             )
+
+    def _wide_rest(self) -> float:
+        """A moment for results to gather. Where a commit takes long (the loop stands still meanwhile), a longer one."""
+        began = time.perf_counter()
+        self.kernel.after_commit(lambda: setattr(self, "_commit_seconds", time.perf_counter() - began))
+        return min(max(WIDE_REST_SECONDS, 3 * self._commit_seconds), LONG_REST_SECONDS)
 
     def _rest(self, active: Active, seconds: float) -> None:
         def over() -> None:
