@@ -1,4 +1,7 @@
-"""One AMQP connection with one session, and the links on it."""
+"""One AMQP connection with one session, and the links on it.
+
+Longer than other files: links, deliveries and claims are one state that each frame may touch.
+"""
 
 from __future__ import annotations
 

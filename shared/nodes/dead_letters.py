@@ -108,12 +108,15 @@ def _read(message: Any) -> DeadLetter:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    from shared.composition import Services
+    from shared.nodes.namespaces import Namespaces
+    from shared.platform.clock import SystemClock
+    from shared.platform.secrets import open_secrets
     from shared.platform.settings import load_settings
 
-    services = Services(load_settings())
+    settings, clock = load_settings(), SystemClock()
+    namespaces = Namespaces(settings, open_secrets(settings, clock), clock)
     queue = REPORTS_QUEUE if options.queue == REPORTS_QUEUE else queue_of(options.queue)
-    letters = DeadLetters(services.namespaces, queue)
+    letters = DeadLetters(namespaces, queue)
     try:
         if options.action == "list":
             found = await letters.list()
@@ -126,7 +129,7 @@ async def _run(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{done} {verb}, {kept} left in {queue}\n")
         return 0
     finally:
-        await services.close()
+        await namespaces.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
