@@ -133,3 +133,27 @@ def test_the_url_that_a_function_sees_is_https(tls: Tls) -> None:
         f"https://localhost:{tls.host.port}/api/echo", verify=str(tls.authority.certificate_file), timeout=30
     )
     assert answer.json()["url"] == f"https://localhost:{tls.host.port}/api/echo"
+
+
+def test_the_durable_client_works_behind_tls_and_its_path_is_for_this_machine_alone(tmp_path: Path) -> None:
+    authority = issue(tmp_path, "authority")
+    own = issue(tmp_path, "host", authority)
+    host = HostProcess(
+        APPS / "durable_sample",
+        tmp_path / "data",
+        *("--tls-cert", str(own.certificate_file), "--tls-key", str(own.key_file)),
+        ca=authority.certificate_file,
+        env={"DURABLE_SAMPLE_FILE": str(tmp_path / "marks")},
+    )
+    with host:
+        keys = host.keys()
+        started = host.call(
+            "POST", "/start/chain?id=behind-tls", json=[1], headers={"x-functions-key": keys["host"]["default"]}
+        )
+        assert started.status_code in (200, 202), started.text
+        path = "/runtime/webhooks/durabletask/instances/behind-tls"
+        assert host.call("GET", path).status_code == 401
+        assert host.call("GET", f"{path}?code={keys['host']['default']}").status_code == 401
+        for key in (keys["system"]["durabletask_extension"], keys["master"]):
+            assert host.call("GET", f"{path}?code={key}").status_code in (200, 202)
+        assert host.call("GET", "/durabletask/guessed/instances/behind-tls").status_code == 404
