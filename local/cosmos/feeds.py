@@ -27,7 +27,7 @@ from local.cosmos.runner import run_query
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
 MAX_KNOWN_ORDERS = 1000
-MAX_PAGE_BYTES = 4 * 1024 * 1024
+MAX_TOKEN_BYTES = 32 * 1024  # it goes through headers
 ALL_ITEMS = "SELECT * FROM c"
 MERGE_HEADER = "x-local-merge"
 RANGE_HEADER = "x-ms-documentdb-partitionkeyrangeid"
@@ -108,7 +108,7 @@ def _answer(
                 f"outputDocumentCount={len(page.rows)};outputDocumentSize={len(body)}"
             )
         if page.state is not None:
-            headers["x-ms-continuation"] = engine.tokens.make(_binding(container, target, text, parameters), page.state)
+            headers["x-ms-continuation"] = _token(engine, _binding(container, target, text, parameters), page.state)
         return Response(200, body, headers, charges.query(page.loaded, page.loaded_bytes, len(body)), operation)
 
     async def later(page: Awaitable[Page]) -> Response:
@@ -116,6 +116,15 @@ def _answer(
 
     page = run_query(engine, container, QueryRun(plan, target, parameters, size, state))
     return response(page) if isinstance(page, Page) else later(page)
+
+
+def _token(engine: Engine, binding: bytes, state: dict[str, Any]) -> str:
+    token = engine.tokens.make(binding, state)
+    if len(token) > MAX_TOKEN_BYTES:
+        raise bad_request(
+            f"A continuation token of {len(token)} bytes would be needed: ORDER BY values that long cannot be paged."
+        )
+    return token
 
 
 def _binding(container: Container, target: Target, text: str, parameters: dict[str, Any]) -> bytes:

@@ -19,11 +19,11 @@ import orjson
 from local.cosmos.errors import bad_request
 from local.cosmos.jsonvalue import UNDEFINED, Value
 from local.cosmos.query.evaluator import Environment
+from local.cosmos.query.keyset import State, after, order_by
 from local.cosmos.query.pipeline import Compiled, Descending
 from local.cosmos.query.plan import Plan
-from local.cosmos.query.properties import Property
 
-State = dict[str, Any]
+MAX_PAGE_BYTES = 4 * 1024 * 1024  # https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-request-limits
 
 
 class TooLongInline(Exception):
@@ -47,6 +47,7 @@ class Page:
     state: State | None = None
     loaded: int = 0
     loaded_bytes: int = 0
+    bytes_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,35 +111,46 @@ class _Run:
             return self._whole(state, skip, room, emitted, limit)
         rows = self._streamed(state, skip + room + 1 if self.plan.exact else None)
         last: State = {}
-        skipped = 0
-        for text, position in rows:
-            if skipped < skip:
-                skipped += 1
+        for number, (text, position) in enumerate(rows):
+            if number < skip:
                 continue
-            if len(page.rows) == room:
-                page.state = {**last, "e": emitted + room} if limit is None or emitted + room < limit else None
+            if self._full(room):
+                page.state = self._go_on(last, emitted, limit)
                 return page
-            page.rows.append(text)
+            self._give(text)
             last = position
         return page
+
+    def _full(self, room: int) -> bool:
+        return len(self.page.rows) >= room or self.page.bytes_out >= MAX_PAGE_BYTES
+
+    def _give(self, text: bytes) -> None:
+        self.page.rows.append(text)
+        self.page.bytes_out += len(text)
+
+    def _go_on(self, last: State, emitted: int, limit: int | None) -> State | None:
+        """The state behind the rows of this page, or None if LIMIT or TOP is reached."""
+        total = emitted + len(self.page.rows)
+        return {**last, "e": total} if limit is None or total < limit else None
 
     def _whole(self, state: State, skip: int, room: int, emitted: int, limit: int | None) -> Page:
         """Documents as they are stored: nothing is parsed."""
         keys, page = self.plan.pushed.order or (), self.page
         columns = "CAST(body AS BLOB), rid" + "".join(f", {place.rank}, {place.value}" for place, _ in keys)
-        found: list[tuple[Any, ...]] = []
-        for bound, binds in _after(keys, state, inclusive=False):
-            if len(found) > skip + room:
-                break
+        passed, last = 0, None
+        for bound, binds in after(keys, state, inclusive=False):
             sql, all_binds = self._select(columns, bound, binds)
-            found += self.db.execute(
-                f"{sql}{_order(keys)} LIMIT ?", (*all_binds, skip + room + 1 - len(found))
-            ).fetchall()
-        kept = found[skip : skip + room]
-        page.rows = [row[0] for row in kept]
-        page.loaded, page.loaded_bytes = len(kept), sum(map(len, page.rows))
-        if len(found) > skip + room and (limit is None or emitted + room < limit):
-            page.state = {"r": kept[-1][1], "n": 1, "k": kept[-1][2:], "e": emitted + room}
+            for row in self.db.execute(f"{sql}{order_by(keys)} LIMIT ?", (*all_binds, skip + room + 1 - passed)):
+                passed += 1
+                if passed <= skip:
+                    continue
+                if last is not None and self._full(room):
+                    page.state = self._go_on({"r": last[1], "n": 1, "k": last[2:]}, emitted, limit)
+                    page.loaded, page.loaded_bytes = len(page.rows), page.bytes_out
+                    return page
+                self._give(row[0])
+                last = row
+        page.loaded, page.loaded_bytes = len(page.rows), page.bytes_out
         return page
 
     def _streamed(self, state: State, sql_limit: int | None) -> Iterator[tuple[bytes, State]]:
@@ -146,9 +158,9 @@ class _Run:
         keys = self.plan.pushed.order or ()
         columns = "rid, body" + "".join(f", {place.rank}, {place.value}" for place, _ in keys)
         started_in, passed = state.get("r"), int(state.get("n", 0))
-        for bound, binds in _after(keys, state, inclusive=not self.plan.exact):
+        for bound, binds in after(keys, state, inclusive=not self.plan.exact):
             sql, all_binds = self._select(columns, bound, binds)
-            sql += _order(keys)
+            sql += order_by(keys)
             if sql_limit is not None:
                 sql += f" LIMIT {int(sql_limit)}"
             for row in self.db.execute(sql, all_binds):
@@ -179,9 +191,11 @@ class _Run:
         if not compiled.order or compiled.aggregation is not None or compiled.distinct:
             values = compiled.finish(self.env, self._all_rows())
             start = int(state.get("s", 0))
-            chunk = list(islice(values, start, start + size + 1))
-            page.rows = [orjson.dumps(value) for value in chunk[:size]]
-            page.state = {"s": start + size} if len(chunk) > size else None
+            for value in islice(values, start, start + size + 1):
+                if self._full(size):
+                    page.state = {"s": start + len(page.rows)}
+                    break
+                self._give(orjson.dumps(value))
             return page
         found = self._sorted(compiled)
         emitted = int(state.get("e", 0))
@@ -195,9 +209,13 @@ class _Run:
         else:
             found = found[offset:]
         room = size if limit is None else min(size, limit - emitted)
-        page.rows = [orjson.dumps(value) for _, value, _ in found[:room]]
-        if len(found) > room and (limit is None or emitted + room < limit) and room > 0:
-            page.state = {**found[room - 1][2], "e": emitted + room}
+        last: State = {}
+        for _, value, position in found if room > 0 else ():
+            if self._full(room):
+                page.state = self._go_on(last, emitted, limit)
+                break
+            self._give(orjson.dumps(value))
+            last = position
         return page
 
     def _sorted(self, compiled: Compiled) -> list[tuple[Any, Value, State]]:
@@ -244,46 +262,3 @@ def _keys_of(compiled: Compiled, plain: list[Any]) -> tuple[Any, ...]:
     return tuple(
         Descending(key) if descending else key for key, (_, descending) in zip(keys, compiled.order, strict=True)
     )
-
-
-def _order(keys: tuple[tuple[Property, bool], ...]) -> str:
-    if not keys:
-        return " ORDER BY rid"
-    words: list[str] = []
-    for place, descending in keys:
-        way = " DESC" if descending else ""
-        words.extend((f"{place.rank}{way}", f"{place.value}{way}"))
-    # Equal keys follow the first key's direction, so that one index scan in either direction serves the whole order.
-    words.append("rid DESC" if keys[0][1] else "rid")
-    return " ORDER BY " + ", ".join(words)
-
-
-def _after(
-    keys: tuple[tuple[Property, bool], ...], state: State, *, inclusive: bool
-) -> list[tuple[str, tuple[Value, ...]]]:
-    """Conditions for the rows behind the last one, to be run one after the other.
-
-    Args:
-        inclusive: the last document may have more rows, so it is read again.
-
-    First come the rows of the same rank in the first key, then those of later ranks: an index on (R, V) can start right
-    behind the last row of the first, and a single condition with OR between the two would make it start at the beginning.
-    """
-    if not state:
-        return [("", ())]
-    values = list(state.get("k", ()))
-    if len(values) != 2 * len(keys) or not isinstance(state.get("r"), int):
-        raise bad_request("The continuation token does not fit this query.")
-    downwards = bool(keys) and keys[0][1]
-    sql, binds = f"rid{'<' if downwards else '>'}{'=' if inclusive else ''}?", [state["r"]]
-    columns = [(text, descending) for place, descending in keys for text in (place.rank, place.value)]
-    for (column, descending), value in reversed(list(zip(columns, values, strict=True))[1:]):
-        # NULL is the V of undefined and null; among equal ranks it is the only value.
-        sql = f"({column}{'<' if descending else '>'}? OR ({column} IS ? AND {sql}))"
-        binds = [value, value, *binds]
-    if not keys:
-        return [(sql, tuple(binds))]
-    first, sign = keys[0][0], "<" if downwards else ">"
-    if values[1] is not None:
-        sql, binds = f"{first.value}{sign}=? AND {sql}", [values[1], *binds]
-    return [(f"{first.rank}=? AND {sql}", (values[0], *binds)), (f"{first.rank}{sign}?", (values[0],))]

@@ -21,12 +21,13 @@ from local.cosmos.errors import CosmosError
 from local.cosmos.housekeeping import purge_all
 from local.cosmos.jsonvalue import UNDEFINED, canonical, sort_key
 from local.cosmos.partition import KeyDefinition, parse_path, prefix_range
+from local.cosmos.query.execution import QueryRun, run_page
 from local.cosmos.query.indexes import is_indexed, wanted_index
 from local.cosmos.query.parser import parse
 from local.cosmos.query.plan import make_plan
 from local.cosmos.query.routing import pinned
 from local.cosmos.ttl import expiry
-from tests.unit.cosmos.engines import NOW, fill, open_storage, query
+from tests.unit.cosmos.engines import NOW, everything, fill, open_storage, query
 
 VALUES: list[Any] = ["a", "", "ü" * 40, "x" * 2000, 0, 1, -1, 1.5, 2**53, True, False, None]
 
@@ -249,3 +250,22 @@ async def test_the_application_answers_any_asgi_server(tmp_path: Path) -> None:
     assert sent[0]["status"] == 401
     assert orjson.loads(sent[1]["body"])["code"] == "Unauthorized"
     engine.close()
+
+
+@pytest.mark.parametrize("push_down", [True, False])
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM c", "SELECT c.pad FROM c ORDER BY c.id", "SELECT DISTINCT c.id, c.pad FROM c"]
+)
+def test_a_page_ends_at_four_megabytes(tmp_path: Path, text: str, push_down: bool) -> None:
+    storage = open_storage(tmp_path)
+    container = fill(storage, [{"id": f"i{n:02}", "pk": "t", "pad": f"{n:02}" + "x" * 500_000} for n in range(20)])
+    plan = make_plan(text, {}, push_down=push_down)
+    pages, state = [], None
+    while not pages or state is not None:
+        page = run_page(storage.reader, QueryRun(plan, everything(container), {}, 1000, state))
+        pages.append([orjson.loads(row)["pad"][:2] for row in page.rows])
+        assert sum(map(len, page.rows)) < 5_000_000
+        state = page.state
+    assert [pad for page in pages for pad in page] == [f"{n:02}" for n in range(20)]
+    assert len(pages) == 3
+    storage.close()
