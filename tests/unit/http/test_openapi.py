@@ -6,6 +6,8 @@ import ast
 import inspect
 import json
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from functions import MODULES, declared
 from shared.http.openapi import document, document_bytes
 from shared.http.principal import Auth
 from tests.support.doors import Backing
+from tests.support.processes import ROOT
 from tests.unit.http.sample import make
 
 CHECKED_IN = Path(__file__).parents[3] / "docs" / "openapi.json"
@@ -135,3 +138,12 @@ OPEN_ROUTES = {
     "GET /v1/pki/revocations.crl",
     "POST /v1/agent/enroll",  # the proof is the enrolment token in the body
 }
+
+
+@pytest.mark.parametrize("name", ["limits", "problems", "containers"])
+def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
+    page = CHECKED_IN.parent / "reference" / f"{name}.md"
+    done = subprocess.run(
+        [sys.executable, "-m", "functions", name], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert page.read_text() == done.stdout, f"run: python -m functions {name} > docs/reference/{name}.md"
