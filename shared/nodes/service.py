@@ -178,7 +178,7 @@ class Nodes:
             org, Node, "SELECT VALUE c.id FROM c WHERE c.type = @type", [{"name": "@type", "value": Node.type_name()}]
         )
         for node_id in ids:
-            await self.decommission(org, str(node_id), reason, by=by)
+            await self.decommission(org, str(node_id), reason, by=by, force=True)
 
     async def forget(self, org: OrgId, node_id: str, *, by: Actor) -> None:
         """Delete a decommissioned node's record; the audit trail keeps that it was.
