@@ -2,9 +2,9 @@
 
     send the attempt ─▶ wait for its report ─┬─ it is there: done, or a pause and the next attempt
                                              ├─ cancelled: the node is told, the task ends
-                                             ├─ a minute without a word: the command is sent again (it is the same one)
                                              └─ the deadline: the task ends with its name
 
+A request that was written down but not sent is sent by the sweep; the same command twice is one command.
 The report's own trigger writes the task and the server down; the flow only waits, retries and ends what nobody ends.
 So a start costs four executions: the request, this flow's first turn, the report, this flow's last turn.
 """
@@ -12,7 +12,7 @@ So a start costs four executions: the request, this flow's first turn, the repor
 from __future__ import annotations
 
 from collections.abc import Generator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 blueprint = Flows()
 
-SILENCE = timedelta(minutes=1)  # after which a command is sent once more
 RETRY = Retry(2_000, 5)
 
 Flow = Generator[Any, Any, str]
@@ -50,7 +49,7 @@ def follow(context: df.DurableOrchestrationContext, job: dict[str, Any]) -> Flow
             asked = yield context.call_activity_with_retry("send_server_command", RETRY, {**told, "attempt": attempt})
             if not asked:
                 return "nothing to do"
-        ended, outcome = yield from _await_report(context, job, kind, attempt, deadline, resend=sent)
+        ended, outcome = yield from _await_report(context, job, kind, attempt, deadline)
         if ended is not None:
             yield context.call_activity_with_retry(f"{ended}_server_task", RETRY, told)
             return ended
@@ -61,33 +60,20 @@ def follow(context: df.DurableOrchestrationContext, job: dict[str, Any]) -> Flow
 
 
 def _await_report(
-    context: df.DurableOrchestrationContext,
-    job: dict[str, Any],
-    kind: TaskKind,
-    attempt: int,
-    deadline: datetime,
-    *,
-    resend: bool,
+    context: df.DurableOrchestrationContext, job: dict[str, Any], kind: TaskKind, attempt: int, deadline: datetime
 ) -> Generator[Any, Any, tuple[str | None, Any]]:
-    """Wait for an attempt's report: (None, outcome), or how it ends without one."""
+    """Wait for an attempt's report: (None, outcome), or how it ends without one.
+
+    One wait for each event, never awaited twice: an event that was part of an earlier `task_any` is not asked for again
+    by the SDK, and the extension would not wake us for it.
+    """
     report = context.wait_for_external_event(event_of(job["task_id"], kind, attempt))
     cancel = context.wait_for_external_event(f"cancel.{attempt}")
-    if resend:
-        silence: Any = context.create_timer(min(context.current_utc_datetime + SILENCE, deadline))
-        first = yield context.task_any([report, cancel, silence])
-        if first is not silence:
-            silence.cancel()
-        else:
-            told = {"org_id": job["org_id"], "task_id": job["task_id"], "attempt": attempt}
-            asked = yield context.call_activity_with_retry("send_server_command", RETRY, told)
-            if not asked:
-                return None, {"status": "over"}
-    if not (report.is_completed or cancel.is_completed):
-        end: Any = context.create_timer(deadline)
-        yield context.task_any([report, cancel, end])
-        if end.is_completed:
-            return "expire", {}
-        end.cancel()
+    end: Any = context.create_timer(deadline)
+    yield context.task_any([report, cancel, end])
+    if end.is_completed:
+        return "expire", {}
+    end.cancel()
     return (None, outcome_of(report.result)) if report.is_completed else ("cancel", {})
 
 

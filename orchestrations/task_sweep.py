@@ -48,16 +48,17 @@ async def sweep(house: Services, org: OrgId, durable: Any) -> None:
                 _log.warning("task %s is past its deadline, and its flow did not end it", task.id)
                 await house.operations.expire(org, task.id)
             elif task.state is TaskState.PENDING and task.updated_at + LEFT_BEHIND < now:
-                await _begin(task, durable)
+                await _begin(house, task, durable)
         cursor = page.cursor
         if cursor is None:
             return
 
 
-async def _begin(task: Task, durable: Any) -> None:
-    """Begin a flow that was never begun; one that waits for its node is left alone."""
+async def _begin(house: Services, task: Task, durable: Any) -> None:
+    """Begin a flow that was never begun. One that waits has its command sent again: it is the same one, if it was sent."""
     status = await durable.get_status(task.id)
     if status is not None and status.runtime_status is not None:
+        await house.operations.send(task.org_id, task.id, task.attempt)
         return
     _log.warning("task %s was left behind: its flow begins now", task.id)
     await start_flow(durable, task)

@@ -94,7 +94,7 @@ async def begin(
         fresh=fresh,
     )
     await start_flow(call.durable, asked.task, sent=True)
-    # Sent from here, not from the flow's first activity: that spares two executions. The flow sends the same command
+    # Sent from here, not from the flow's first activity: that spares two executions. The sweep sends the same command
     # again when no answer comes, so nothing is lost if this process dies on this very line.
     await call.services.dispatcher.send(call.org, asked.task, asked.task.attempt, asked.server)
     return asked

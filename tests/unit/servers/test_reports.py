@@ -175,6 +175,16 @@ class Flows:
         """Not used by the sweep."""
 
 
+class Sender:
+    """What would have gone to the broker."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send(self, org_id: str, node_id: str, order: Any, *, task_id: str, traceparent: str | None = None) -> Any:
+        self.sent.append(order.step)
+
+
 async def test_the_sweep_begins_what_was_left_and_ends_what_is_overdue(
     house: Services, asked: Asked, clock: SetClock
 ) -> None:
@@ -184,9 +194,11 @@ async def test_the_sweep_begins_what_was_left_and_ends_what_is_overdue(
     clock.advance(180)
     await sweep(house, ORG, flows)
     assert flows.begun == [("provision_server", asked.task.id)]
-    waiting = Flows({asked.task.id})
+    waiting, sender = Flows({asked.task.id}), Sender()
+    house.dispatcher._sender = sender
     await sweep(house, ORG, waiting)
     assert waiting.begun == []
+    assert sender.sent == ["server.provision#1"], "it waits: its command goes again, and is the same one"
     clock.advance(3 * 3600)
     await sweep(house, ORG, waiting)
     task = await task_of(house, asked)
