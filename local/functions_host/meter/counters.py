@@ -28,6 +28,7 @@ class FunctionCount:
     """Totals of one function. `billed_seconds` is what its calls would cost if each ran alone on an instance."""
 
     group: str
+    call_bytes: int = 0  # what the host itself logs about one call
     executions: int = 0
     failures: int = 0
     seconds: float = 0.0
@@ -57,7 +58,6 @@ class Meter:
         self.functions: dict[str, FunctionCount] = {}
         self._periods: dict[str, _Period] = {}
         self._levels = {name.lower(): value for name, value in (log_levels or {"default": "Information"}).items()}
-        self._call_bytes: dict[str, int] = {}
         self.durable: Callable[[], Mapping[str, int]] = dict  # the engine's totals, once there is one
 
     def began(self, group: str, at: float) -> None:
@@ -76,11 +76,11 @@ class Meter:
         period.running -= 1
         if period.running == 0:
             period.until = max(period.until, period.start + billed(at - period.start))
-        count = self._count(function, group)
+        count = self.functions.get(function) or self._count(function, group)
         count.executions += 1
         count.seconds += at - start
         count.billed_seconds += billed(at - start)
-        count.log_bytes += self._telemetry(function)
+        count.log_bytes += count.call_bytes
         if failed:
             count.failures += 1
 
@@ -108,17 +108,13 @@ class Meter:
     def _count(self, function: str, group: str) -> FunctionCount:
         count = self.functions.get(function)
         if count is None:
-            count = self.functions[function] = FunctionCount(group)
+            count = self.functions[function] = FunctionCount(group, self._call_bytes(function))
         return count
 
-    def _telemetry(self, function: str) -> int:
+    def _call_bytes(self, function: str) -> int:
         """Bytes that the host itself logs about one call: a request item, and the lines "Executing" and "Executed"."""
-        known = self._call_bytes.get(function)
-        if known is None:
-            known = ENVELOPE_BYTES * self._passes("Host.Results", "Information")
-            known += 2 * ENVELOPE_BYTES * self._passes(f"Function.{function}", "Information")
-            self._call_bytes[function] = known
-        return known
+        request = ENVELOPE_BYTES * self._passes("Host.Results", "Information")
+        return request + 2 * ENVELOPE_BYTES * self._passes(f"Function.{function}", "Information")
 
     def _passes(self, category: str, level: str) -> bool:
         """Whether host.json lets a message through: the longest configured prefix of its category decides."""
