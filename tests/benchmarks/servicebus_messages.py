@@ -37,7 +37,7 @@ def receive(run: Bench) -> None:
         ],
         [
             Aim("receive and complete, one by one", "one delete a transaction", "cpu", at_most=TIMES_SQLITE),
-            Aim("receive and complete, 100 in flight", "one delete a transaction", "cpu", at_most=TIMES_SQLITE),
+            Aim("receive and complete, 100 in flight", f"{BATCH} deletes a transaction", "cpu", at_most=TIMES_SQLITE),
         ],
     )
 
