@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -66,7 +67,7 @@ class InstancesApi:
         del match
         try:
             limit = min(max(int(request.query.get("top", PAGE)), 1), MAX_PAGE)
-            rows = self._select(request, after=int(request.headers.get(TOKEN_HEADER) or 0), limit=limit)
+            rows = self._select(request, after=_read_token(request), limit=limit)
         except ValueError as error:
             return answer(400, {"Message": str(error)})
         shown = _flag(request.query.get("showInput"), absent=True)
@@ -76,10 +77,10 @@ class InstancesApi:
             texts.append(status_json(row, self._core.store.started(row.key) if shown else None, None, outputs=False))
         headers = dict(_JSON)
         if len(rows) == limit:
-            headers[TOKEN_HEADER] = str(rows[-1].key)
+            headers[TOKEN_HEADER] = _token(_position(request, rows[-1]))
         return ApiResponse(200, f"[{','.join(texts)}]".encode(), headers)
 
-    def _select(self, request: ApiRequest, *, after: int, limit: int) -> list[InstanceRow]:
+    def _select(self, request: ApiRequest, *, after: int | str | None, limit: int) -> list[InstanceRow]:
         query = request.query
         numbers = []
         for name in filter(None, query.get("runtimeStatus", "").split(",")):
@@ -160,14 +161,37 @@ class InstancesApi:
 
     async def _purge_many(self, request: ApiRequest, match: re.Match[str]) -> ApiResponse:
         del match
-        deleted = after = 0
+        deleted, after = 0, None  # type: int, int | str | None
         try:
             while rows := self._select(request, after=after, limit=PURGE_BATCH):
-                after = rows[-1].key
+                after = _position(request, rows[-1])
                 deleted += await self._core.purge([row.key for row in rows if row.finished is not None])
         except ValueError as error:
             return answer(400, {"Message": str(error)})
         return answer(200, {"instancesDeleted": deleted}) if deleted else answer(404)
+
+
+def _position(request: ApiRequest, row: InstanceRow) -> int | str:
+    """Where a page ends: by id if a prefix is asked for, else by row number."""
+    return row.id if request.query.get("instanceIdPrefix") else row.key
+
+
+def _token(position: int | str) -> str:
+    """A page's end as a header can carry it."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _read_token(request: ApiRequest) -> int | str | None:
+    text = request.headers.get(TOKEN_HEADER)
+    if not text:
+        return None
+    try:
+        position = json.loads(base64.urlsafe_b64decode(text))
+    except ValueError:
+        position = None
+    if not isinstance(position, str if request.query.get("instanceIdPrefix") else int):
+        raise ValueError(f"{TOKEN_HEADER} is not one that this list gave")  # noqa: TRY004 - a caller's value is wrong
+    return position
 
 
 def _flag(text: str | None, *, absent: bool = False) -> bool:

@@ -223,11 +223,15 @@ class Store:
     # -- lists
 
     def select(
-        self, *, after: int, limit: int, prefix: str, created_from: int | None, created_to: int | None,
+        self, *, after: int | str | None, limit: int, prefix: str, created_from: int | None, created_to: int | None,
         status: Sequence[int],
     ) -> list[InstanceRow]:  # fmt: skip
-        """Instances in order of creation, after a row number, that pass the filters."""
-        where, values = ["key > ?"], [after]  # type: tuple[list[str], list[object]]
+        """Instances that pass the filters: with a prefix, by id after an id; else in order of creation after a row number.
+
+        Either order follows an index, so that a page of a million instances costs what it shows.
+        """
+        order = "id" if prefix else "key"
+        where, values = [f"{order} > ?"], [after if after is not None else ("" if prefix else 0)]  # type: tuple[list[str], list[object]]
         if prefix:
             where.append("id >= ? AND id < ?")
             values += [prefix, prefix + "\U0010ffff"]
@@ -240,7 +244,7 @@ class Store:
         if status:
             where.append(f"status IN ({','.join('?' * len(status))})")
             values += status
-        query = f"SELECT {_COLUMNS} FROM instances WHERE {' AND '.join(where)} ORDER BY key LIMIT ?"  # noqa: S608
+        query = f"SELECT {_COLUMNS} FROM instances WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"  # noqa: S608
         return [InstanceRow(*row) for row in self._db.execute(query, [*values, limit])]
 
     def finished_before(self, moment: int, limit: int) -> list[int]:

@@ -201,6 +201,18 @@ def test_lists_come_in_pages_of_100(target: Target) -> None:
     assert [len(page) for page in pages] == [100, 5]
     assert len({*pages[0], *pages[1]}) == 105
     assert len(target.client("prefix", prefix)) == 100  # the SDK looks at the first page only
+    wrong = target.api(
+        "GET", "instances", query={"instanceIdPrefix": prefix}, headers={"x-ms-continuation-token": "nonsense"}
+    )
+    assert wrong.status_code == 400
+    whole = target.api("GET", "instances", query={"top": "7"})
+    rest = target.api(
+        "GET",
+        "instances",
+        query={"top": "7"},
+        headers={"x-ms-continuation-token": whole.headers["x-ms-continuation-token"]},
+    )
+    assert not {status["instanceId"] for status in whole.json()} & {status["instanceId"] for status in rest.json()}
     five = target.api("GET", "instances", query={"instanceIdPrefix": prefix, "top": "5"})
     assert len(five.json()) == 5
 
