@@ -80,6 +80,7 @@ def test_every_change_is_in_the_trail(world: World) -> None:
     world.bodies["create_template"] = world.bodies["replace_template"]
     world.bodies["act_on_servers"] = {"labels": {"no": "such"}, "action": "start"}
     world.bodies["try_placement"] = {"template": "echo"}
+    world.bodies["decommission_node"] = {"force": True}
     silent: list[str] = []
     refused: list[str] = []
     for route in changing():
