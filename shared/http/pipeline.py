@@ -126,7 +126,9 @@ class Pipeline:
         begun, code = backing.clock.monotonic(), "ok"
         attributes = {"http.request.method": route.method, "http.route": route.path, "meridian.request_id": request.id}
         try:
+            tracing.current.set(tracing.extract(request.headers))  # the span itself becomes the caller's child
             with telemetry.span(f"{route.method} {route.path}", attributes, server=True):
+                request.trace = tracing.current.get() or request.trace
                 return await self._answer(route, backing, request, client, extra)
         except Fault as fault:
             code = fault.code
