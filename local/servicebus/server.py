@@ -7,6 +7,7 @@ import logging
 import ssl
 from typing import cast
 
+from local.servicebus.amqp.performatives import AmqpError
 from local.servicebus.broker import Broker
 from local.servicebus.connection import Connection
 from local.servicebus.links import Link
@@ -66,7 +67,7 @@ class Server:
         if self._task is not None:
             self._task.cancel()
         for connection in list(self.connections):
-            connection.shut()
+            connection.fail(AmqpError("amqp:connection:forced", "the endpoint is stopping"))
 
 
 class AmqpProtocol(asyncio.Protocol):

@@ -63,6 +63,7 @@ class Store:
         self.connection = open_database(
             path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous=synchronous
         )
+        # The folder is locked, nobody else opens this file: so no locks need to be taken and dropped at each commit.
         self._committer = GroupCommitter(self.connection, on_failure)
         self._on_failure = on_failure
         self._actions: list[Callable[[], None]] = []
