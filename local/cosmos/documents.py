@@ -201,7 +201,8 @@ def _insert(
 ) -> Outcome:
     item_id = document["id"]
     expires = expiry(container.default_ttl, shape.check_ttl(document), now)
-    _drop_expired(db, container, key, item_id)
+    if container.default_ttl is not None:
+        _drop_expired(db, container, key, item_id)
     lsn = container.next_lsn()
     body = _complete(db, container, document, lsn, lsn, now)
     if container.unique_paths:
