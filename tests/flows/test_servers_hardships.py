@@ -261,3 +261,35 @@ def test_labels_bulk_actions_and_edits(servers: Servers, api: ApiClient) -> None
     assert servers.done(made[0]["server_id"], "start")["name"] == "renamed"
     api.post(f"{path}/console/watch", {})
     servers.lines(made[0]["server_id"], "moin")
+
+
+def test_a_server_keeps_its_version_until_it_is_upgraded_and_keeps_what_it_wrote(
+    servers: Servers, api: ApiClient, agent: AgentProcess
+) -> None:
+    made = template(api, "  - {kind: write, path: data.txt, content: one}")
+    server = servers.ready("upgraded", made)
+    files = agent.folder / "servers" / server["id"] / "files"
+    (files / "world").write_text("played")
+    changed = api.change(
+        "PUT", f"/v1/templates/{made}", {"source": TEMPLATE % "  - {kind: write, path: data.txt, content: two}"}
+    )
+    assert (changed.status_code, changed.json()["version"]) == (200, 2), changed.text
+
+    assert servers.done(server["id"], "reinstall", {"fresh": True})["template"]["version"] == 1
+    assert (files / "data.txt").read_text() == "one"
+    differs = api.get(f"/v1/templates/{made}/compare?before=1&after=2").json()["changes"]
+    assert {change["path"] for change in differs} == {"version", "install.data.txt.content"}
+
+    edited = api.change("PATCH", f"/v1/servers/{server['id']}", {"version": 2})
+    assert edited.json()["needs"] == "reinstall", edited.text
+    assert (files / "data.txt").read_text() == "one", "nothing changes before somebody says so"
+    again = servers.done(server["id"], "restart")
+    assert (again["status"], again["template"]["version"]) == ("running", 2)
+    assert (files / "data.txt").read_text() == "two"
+    assert (files / "world").read_text() == "played"
+
+    bigger = {"memory_mib": 128, "cpu_millicores": 100, "disk_mib": 64}
+    assert api.change("PATCH", f"/v1/servers/{server['id']}", {"resources": bigger}).json()["needs"] == "restart"
+    giant = {**bigger, "memory_mib": 1_000_000}
+    refused = api.change("PATCH", f"/v1/servers/{server['id']}", {"resources": giant})
+    assert (refused.status_code, refused.json()["code"]) == (409, "no_room")
