@@ -69,7 +69,7 @@ class Namespaces:
         self._reports_ready: set[str] = set()
         self._clients: dict[str, ServiceBusClient] = {}
         self._senders: OrderedDict[tuple[str, str], tuple[ServiceBusSender, float]] = OrderedDict()
-        self._opening: dict[tuple[str, str], asyncio.Lock] = {}
+        self._sending: dict[tuple[str, str], asyncio.Lock] = {}
         self._admin: Any = None
         self._admins: dict[str, Any] = {}
 
@@ -257,9 +257,11 @@ class Namespaces:
         message = ServiceBusMessage(
             body, message_id=id, subject=subject, time_to_live=life, content_type="application/jose"
         )
-        sender = await self._sender(name, queue)
         try:
-            await sender.send_messages(message, timeout=SEND_SECONDS)
+            # One at a time: of two coroutines that use one sender of the SDK, one may wait for its outcome for ever.
+            async with self._sending.setdefault((name, queue), asyncio.Lock()):
+                sender = await self._sender(name, queue)
+                await sender.send_messages(message, timeout=SEND_SECONDS)
         except (ServiceBusError, OSError, ValueError) as error:
             await self._close_sender((name, queue))
             raise BrokerUnavailable(f"{queue} does not take the message: {type(error).__name__}") from error
@@ -272,21 +274,20 @@ class Namespaces:
     async def _sender(self, name: str, queue: str) -> ServiceBusSender:
         """Senders are kept open: opening one takes half a second. Each is a connection, so only so many, for so long."""
         key = (name, queue)
-        async with self._opening.setdefault(key, asyncio.Lock()):
-            found = self._senders.pop(key, None)
-            sender = found[0] if found else self._client(name).get_queue_sender(queue)
-            self._senders[key] = (sender, time.monotonic())
+        found = self._senders.pop(key, None)
+        sender = found[0] if found else self._client(name).get_queue_sender(queue)
+        self._senders[key] = (sender, time.monotonic())
         for old in [
             old
             for at, (old, (_, used)) in enumerate(self._senders.items())
             if old != key and (at < len(self._senders) - MAX_SENDERS or time.monotonic() - used > SENDER_IDLE_SECONDS)
         ]:
-            await self._close_sender(old)
+            if not self._sending[old].locked():  # else it is used right now
+                await self._close_sender(old)
         return sender
 
     async def _close_sender(self, key: tuple[str, str]) -> None:
         found = self._senders.pop(key, None)
-        self._opening.pop(key, None)
         if found is not None:
             await found[0].close()
 
