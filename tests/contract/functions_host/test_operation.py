@@ -59,6 +59,7 @@ def app(tmp_path: Path) -> Path:
 def test_a_timer_that_came_due_while_the_host_was_dead_runs_at_its_start(app: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     with HostProcess(app, tmp_path / "data", env={"NOTES": str(notes)}) as host:
+        until(lambda: "Ctrl-C stops" in host.part.output())  # told last: by then timers keep their schedule
         host.part.kill()
         store = TimerStore(tmp_path / "data")
         kept = store.get("yearly")
