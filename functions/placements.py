@@ -6,7 +6,7 @@ from shared.composition import services
 from shared.http import Call, Out, Routes
 from shared.identity.permissions import Permission
 from shared.placement.models import Verdict
-from shared.servers.models import PlacementTry
+from shared.servers.views import PlacementTry
 from shared.templates.errors import VariablesInvalid
 from shared.templates.service import TemplateNotFound
 

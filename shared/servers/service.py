@@ -26,10 +26,7 @@ from shared.servers.models import (
     Desired,
     NameHeld,
     Operation,
-    PlacementTry,
     Server,
-    ServerCreate,
-    ServerEdit,
     ServerObserved,
     TemplateRef,
     name_id,
@@ -40,6 +37,7 @@ from shared.servers.models import (
 from shared.servers.ports import NodeSource
 from shared.servers.reserving import Reserver
 from shared.servers.sealing import Sealer, make_secret
+from shared.servers.views import PlacementTry, ServerCreate, ServerEdit
 from shared.store.batch import Batch
 from shared.store.query import Slice, Where
 from shared.store.scoped import Store

@@ -11,8 +11,9 @@ from shared.placement.models import Amount, Node, Strategy
 from shared.platform.errors import Fault
 from shared.platform.ids import OrgId
 from shared.servers.errors import NameTaken, NoRoom
-from shared.servers.models import NodeLedger, Server, ServerCreate
+from shared.servers.models import NodeLedger, Server
 from shared.servers.service import Asked, Servers
+from shared.servers.views import ServerCreate
 from shared.tasks.models import Task
 
 ORG = OrgId("org_test")
