@@ -19,9 +19,9 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
 
-ROUNDS = 60
+ROUNDS = 30
 AT_ONCE = 100
-ENROLMENTS = 40
+ENROLMENTS = 20
 
 
 def _floor(folder: Path, tls_port: int, authority: Path) -> float:

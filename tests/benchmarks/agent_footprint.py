@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,6 @@ from tests.benchmarks.machine import cpu_seconds, private_bytes
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import Person
-from tests.support.processes import free_port
 
 SERVERS = 8
 SETTLE_SECONDS = 25.0
@@ -54,7 +54,7 @@ def _measured(pid: int) -> tuple[float, float]:
 
 
 def _keep_servers(agent: AgentProcess) -> None:
-    """Eight servers in the journal, as if they had been sent: the agent starts them."""
+    """Eight installed servers in the journal, as if they had been sent: the agent starts them."""
     storage = Storage(agent.folder / "agent.db")
     for number in range(SERVERS):
         server_id = f"srv_bench{number}"
@@ -62,7 +62,18 @@ def _keep_servers(agent: AgentProcess) -> None:
             server_id, 1, f"game {number}", "on", Launch(("python3", "-c", "import time; time.sleep(3600)"))
         )
         storage.put_server(server_id, 1, to_json(spec).decode())
+        storage.put_server_state(server_id, '{"state": "stopped"}')
+        (agent.folder / "servers" / server_id / "files").mkdir(parents=True)
     storage.close()
+
+
+def _low_port() -> int:
+    """A free port of those that zabbix-agent2 takes: up to 32767."""
+    for port in range(20_000, 32_000, 7):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise RuntimeError("no free port below 32767")
 
 
 def _zabbix(folder: Path) -> subprocess.Popen[bytes] | None:
@@ -70,7 +81,7 @@ def _zabbix(folder: Path) -> subprocess.Popen[bytes] | None:
     if program is None:
         return None
     (folder / "zabbix.conf").write_text(
-        f"PidFile={folder}/z.pid\nLogFile={folder}/z.log\nServer=127.0.0.1\nListenPort={free_port()}\nHostname=bench\n"
+        f"PidFile={folder}/z.pid\nLogFile={folder}/z.log\nServer=127.0.0.1\nListenPort={_low_port()}\nHostname=bench\n"
         f"ControlSocket={folder}/z.sock\nPluginSocket={folder}/p.sock\n"
     )
     return subprocess.Popen([program, "-f", "-c", str(folder / "zabbix.conf")], stdout=subprocess.DEVNULL)
