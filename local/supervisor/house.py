@@ -175,6 +175,7 @@ class House:
                 "local.functions_host", self.root, "--port", port, "--data", self.data / "host", *self._host_options()
             ),
             port=port,
+            ready_path="/healthz",
             port_option="--host-port",
             env=self.settings(),
             needs=("containers", "bus", "blob", "auth"),

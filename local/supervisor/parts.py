@@ -14,6 +14,7 @@ class Part:
         name: the word shown before each of its lines.
         command: program and arguments.
         port: TCP port on loopback that accepts once the part is ready; None for a part that has none.
+        ready_path: a path on that port which answers 200 to GET once the part is ready, if an open port is too little.
         port_option: the option by which a person chooses another port.
         env: variables added to ours.
         addresses: rows of the start-up table: (what it is for, where it answers).
@@ -26,6 +27,7 @@ class Part:
     name: str
     command: tuple[str, ...]
     port: int | None = None
+    ready_path: str = ""
     port_option: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     addresses: tuple[tuple[str, str], ...] = ()

@@ -177,7 +177,7 @@ class PartProcess:
             self._ready(begun)
             return
         while process.returncode is None and time.monotonic() - begun < READY_SECONDS:
-            if await _accepts(self.part.port):
+            if await _answers(self.part.port, self.part.ready_path):
                 self._ready(begun)
                 return
             await asyncio.sleep(0.03)
@@ -220,6 +220,20 @@ async def _accepts(port: int) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+async def _answers(port: int, path: str) -> bool:
+    """Whether the part is ready: the port accepts, and the path (if there is one) is answered with 200."""
+    if not path:
+        return await _accepts(port)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+        status = await reader.readline()
+        writer.close()
+    except OSError:
+        return False
+    return b" 200 " in status
 
 
 def _die_with_parent() -> None:

@@ -82,3 +82,25 @@ async def test_output_is_kept_in_a_file_a_part(tmp_path: Path) -> None:
     supervisor.leave()
     await running
     assert "listening" in (tmp_path / "one.log").read_text()
+
+
+SLOW = """
+import http.server, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if time.monotonic() - begun > 1 else 503); self.end_headers()
+    def log_message(self, *_): pass
+begun = time.monotonic()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+async def test_a_part_with_a_path_is_ready_when_that_path_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    part = Part("slow", (sys.executable, "-c", SLOW, str(port)), port=port, ready_path="/healthz")
+    supervisor, out = house(tmp_path, part)
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: "is up after" in out.getvalue())
+    assert supervisor.processes["slow"].ready_seconds > 1
+    supervisor.leave()
+    assert await running == 0
