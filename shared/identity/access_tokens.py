@@ -9,22 +9,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import jwt
-from jwt.algorithms import ECAlgorithm
-from jwt.utils import base64url_decode
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from shared.identity.signing_keys import KeyRing
 from shared.platform.ids import OrgId, UserId
+
+if TYPE_CHECKING:
+    from jwt.algorithms import ECAlgorithm
 
 LIFE = timedelta(minutes=10)
 TYPE = "at+jwt"
 ALGORITHM = "ES256"
 MAX_BYTES = 4096
 LEEWAY = timedelta(seconds=5)
-
-_ES256 = ECAlgorithm(ECAlgorithm.SHA256)
 
 
 class TokenRefused(ValueError):
@@ -63,6 +61,8 @@ def mint(token: AccessToken, ring: KeyRing, issuer: str) -> str:
     }
     if token.org is not None:
         claims["org"] = token.org
+    import jwt
+
     return jwt.encode(claims, key.private, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": key.kid})
 
 
@@ -89,6 +89,8 @@ def verify(text: str, ring: KeyRing, issuer: str, now: datetime) -> AccessToken:
 
 
 def _fits(head: str, signature: str, key: Any) -> bool:
+    from jwt.utils import base64url_decode
+
     try:
         return _es256_verify(head.encode("ascii"), key, base64url_decode(signature.encode("ascii")))
     except (ValueError, UnicodeEncodeError):
@@ -96,7 +98,14 @@ def _fits(head: str, signature: str, key: Any) -> bool:
 
 
 def _es256_verify(message: bytes, key: Any, signature: bytes) -> bool:
-    return bool(_ES256.verify(message, key, signature))
+    return bool(_es256().verify(message, key, signature))
+
+
+@cache
+def _es256() -> ECAlgorithm:
+    from jwt.algorithms import ECAlgorithm
+
+    return ECAlgorithm(ECAlgorithm.SHA256)
 
 
 def _token(claims: dict[str, Any], issuer: str, now: datetime) -> AccessToken:
@@ -130,6 +139,8 @@ def _moment(value: object) -> datetime:
 
 
 def _json(part: str) -> dict[str, Any]:
+    from jwt.utils import base64url_decode
+
     try:
         value = json.loads(base64url_decode(part.encode("ascii")))
     except (ValueError, UnicodeEncodeError, RecursionError):

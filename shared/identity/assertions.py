@@ -10,13 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-import jwt
-from jwt.utils import base64url_decode
+from typing import TYPE_CHECKING, Any
 
 from shared.identity.trust import TrustTable
 from shared.platform.settings import TrustedIssuer
+
+if TYPE_CHECKING:
+    import jwt
 
 MAX_BYTES = 4096
 LEEWAY_SECONDS = 5
@@ -141,6 +141,8 @@ def check_logout(unverified: Unverified, key: jwt.PyJWK, audience: str, now: dat
 
 
 def _verified(unverified: Unverified, key: jwt.PyJWK, audience: str, now: datetime) -> Mapping[str, Any]:
+    import jwt
+
     try:
         jwt.PyJWS(algorithms=[ALGORITHM]).decode_complete(unverified.token, key, algorithms=[ALGORITHM])
     except (jwt.PyJWTError, ValueError, TypeError):
@@ -164,6 +166,8 @@ def _verified(unverified: Unverified, key: jwt.PyJWK, audience: str, now: dateti
 
 
 def _json(part: str, what: str) -> dict[str, Any]:
+    from jwt.utils import base64url_decode
+
     try:
         value = json.loads(base64url_decode(part.encode("ascii")))
     except (ValueError, UnicodeEncodeError, RecursionError):

@@ -7,9 +7,7 @@ any number of callers with one statement exactly one gets a token. Fails closed:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-import jwt
+from typing import TYPE_CHECKING, Final
 
 from shared.identity import assertions
 from shared.identity.access_tokens import AccessToken
@@ -27,6 +25,9 @@ from shared.platform import telemetry
 from shared.platform.clock import Clock
 from shared.platform.ids import OrgId
 from shared.store.unscoped import Directory
+
+if TYPE_CHECKING:
+    import jwt
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 SUBJECT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"

@@ -11,14 +11,16 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-
-import jwt
+from typing import TYPE_CHECKING
 
 from shared.identity.assertions import ALGORITHM
 from shared.platform import telemetry
 from shared.platform.clock import Clock
 from shared.platform.errors import Unavailable
 from shared.platform.settings import TrustedIssuer
+
+if TYPE_CHECKING:
+    import jwt
 
 FRESH_SECONDS = 300.0
 STALE_SECONDS = 24 * 3600.0
@@ -60,6 +62,8 @@ def parse_key_set(raw: bytes) -> dict[str, jwt.PyJWK]:
     Raises:
         ValueError: not a key set, or a senseless one.
     """
+    import jwt
+
     if len(raw) > MAX_SET_BYTES:
         raise ValueError(f"a key set of more than {MAX_SET_BYTES} bytes")
     document = json.loads(raw)
