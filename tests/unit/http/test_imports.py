@@ -26,7 +26,6 @@ ALLOWED = {
     "typing_extensions",
     "typing_inspection",
     "opentelemetry",  # the API only, see below
-    "jwt",
     "cryptography",
     "_cffi_backend",
     "_distutils_hack",
@@ -41,6 +40,7 @@ HEAVY = (
     "aiohttp",
     "opentelemetry.sdk",
     "yaml",
+    "jwt",
     "regex",
     "requests",
 )
