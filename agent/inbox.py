@@ -188,14 +188,14 @@ class Inbox:
         task.add_done_callback(lambda _: self._at_work.pop(command.id, None))
 
     async def _work(self, command: Command) -> None:
-        started = self._now()
+        started, handler = self._now(), self._handlers.get(command.type)
         async with self._room:
             try:
-                outcome = await self._handlers[command.type](command)
+                if handler is None:  # accepted by an agent that did it, and taken up by one that does not
+                    raise codec.WireError(f"this agent does not do {command.type}")
+                outcome = await handler(command)
             except asyncio.CancelledError:
                 raise  # the agent ends; the command stays open and is taken up again
-            except KeyError:
-                outcome = Outcome(Status.REJECTED, Refusal.UNSUPPORTED, f"this agent does not do {command.type}")
             except codec.WireError as error:
                 outcome = Outcome(Status.REJECTED, Refusal.MALFORMED, str(error))
             except Exception as error:  # whatever a handler fails of must end the command, or its task waits for ever
