@@ -188,11 +188,10 @@ class Inbox:
         task.add_done_callback(lambda _: self._at_work.pop(command.id, None))
 
     async def _work(self, command: Command) -> None:
-        started, handler = self._now(), self._handlers.get(command.type)
+        started = self._now()
+        handler = self._handlers.get(command.type, _unsupported)
         async with self._room:
             try:
-                if handler is None:  # accepted by an agent that did it, and taken up by one that does not
-                    raise codec.WireError(f"this agent does not do {command.type}")
                 outcome = await handler(command)
             except asyncio.CancelledError:
                 raise  # the agent ends; the command stays open and is taken up again
@@ -209,6 +208,11 @@ class Inbox:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _unsupported(command: Command) -> Outcome:
+    """Accepted by an agent that did it, and taken up by one that does not: an update was taken back, say."""
+    return Outcome(Status.REJECTED, Refusal.UNSUPPORTED, f"this agent does not do {command.type}")
 
 
 def _timed(outcome: Outcome, started: datetime, ended: datetime) -> Outcome:
