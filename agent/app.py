@@ -36,7 +36,7 @@ from shared.messaging.commands import CommandType
 log = logging.getLogger("meridian.agent")
 STATUS_FILE: Final = "status.json"
 PURGE_SECONDS: Final = 3600.0
-STATUS_SECONDS: Final = 10.0
+STATUS_SECONDS: Final = 20.0
 GOODBYE_SECONDS: Final = 3.0
 CANCEL_AGAIN_SECONDS: Final = 0.5
 

@@ -34,7 +34,7 @@ from agent.drivers.tail import LOG, Tail
 from agent.jail import PathEscapes, inside
 from shared.messaging.server_spec import Stop
 
-_READ_CALM, _READ_BUSY = 1.0, 0.1
+_READ_CALM, _READ_BUSY = 2.0, 0.1
 
 # trap with a command, unlike trap '', is reset in the child: the game sees its signals, the shim outlives them.
 _SHIM: Final = """
@@ -118,7 +118,7 @@ class ProcessDriver:
         return server
 
     async def _read_outputs(self) -> None:
-        """One loop for all servers: often while output comes or somebody listens, else once a second."""
+        """One loop for all servers: often while output comes or somebody listens, else each two seconds."""
         while self._running:
             busy = False
             for server in tuple(self._running.values()):

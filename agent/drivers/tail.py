@@ -52,11 +52,11 @@ class Tail:
             self._offset = 0  # somebody emptied it
         if size - self._offset > MAX_BEHIND:
             self._skip_to(size - MAX_READ)
-        data = os.pread(self._descriptor, MAX_READ, self._offset)
-        if not data:
-            if self._offset > MAX_FILE:
+        if size == self._offset:
+            if size > MAX_FILE:
                 self._empty()
             return False
+        data = os.pread(self._descriptor, MAX_READ, self._offset)
         self._offset += len(data)
         self.console.feed(data)
         return True
