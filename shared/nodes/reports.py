@@ -21,7 +21,7 @@ from shared.messaging.reports import REPORT_KIND, NodeEvent, Report, ReportType,
 from shared.nodes.errors import CertificateRefused
 from shared.nodes.models import Node
 from shared.platform import telemetry
-from shared.platform.errors import Fault, Kind, Unavailable
+from shared.platform.errors import Fault, Kind
 from shared.platform.ids import OrgId
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class ReportRefused(Fault):
 
 
 MAX_SEEN: Final = 20_000
+#: What may go well when the message comes again: something behind does not answer, or many writers met.
+AGAIN: Final = frozenset({Kind.UNAVAILABLE, Kind.PRECONDITION_FAILED})
 
 
 class Reports:
@@ -56,7 +58,7 @@ class Reports:
         """Handle one message of the queue. Whatever is wrong with it is noted, and the message is done with.
 
         Raises:
-            Unavailable: something behind does not answer; the message is to come again.
+            Fault: of a kind in `AGAIN`; the message is to come again.
         """
         try:
             report = await self._open(body)
@@ -93,9 +95,9 @@ class Reports:
             handler = self._handler_of(report.type)
             if handler is not None:
                 await handler(self._services, report)
-        except Unavailable:
-            raise
         except (Fault, codec.WireError) as error:
+            if isinstance(error, Fault) and error.kind in AGAIN:
+                raise
             # It will not do better a second time: a server that is deleted meanwhile, say.
             _log.warning("a report of %s was not taken: %s", report.node_id, error)
         if report.type is ReportType.COMMAND_RESULT and report.task_id and report.command_id:
