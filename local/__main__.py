@@ -13,7 +13,7 @@ from local.common.errors import StartError, refuse
 from local.common.folder import DataFolder
 from local.supervisor.console import Console
 from local.supervisor.doctor import examine
-from local.supervisor.house import House, Ports
+from local.supervisor.house import COSMOS_KEY_FILE, House, Ports
 from local.supervisor.parts import Part
 from local.supervisor.supervisor import Supervisor
 
@@ -67,7 +67,7 @@ def clean_data(arguments: argparse.Namespace) -> int:
         print(f"nothing is stored in {arguments.data}")
         return 0
     with DataFolder(arguments.data, "meridian") as folder:
-        if not (folder.path / "cosmos.key").exists():
+        if not (folder.path / "cosmos" / COSMOS_KEY_FILE).exists():
             raise StartError(f"{folder.path} was not made by Meridian: nothing is removed")
         shutil.rmtree(folder.path)
     print(f"{arguments.data} is gone")

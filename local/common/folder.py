@@ -11,6 +11,18 @@ from typing import Self
 from local.common.errors import StartError
 
 
+def secret_file(path: Path, make: str | None = None) -> str:
+    """The text of a secret file, made at first use (mode 0600): `make`, or 32 random bytes in URL-safe base64."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    text = make if make is not None else secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+    return text
+
+
 class DataFolder:
     """A folder of one part's files, locked for the life of the process.
 
@@ -49,16 +61,8 @@ class DataFolder:
         return self.path / name
 
     def secret(self, name: str, make: str | None = None) -> str:
-        """The text of a secret file, made at first use (mode 0600): `make`, or 32 random bytes in URL-safe base64."""
-        path = self.path / name
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text().strip()
-        text = make if make is not None else secrets.token_urlsafe(32)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text + "\n")
-        return text
+        """The text of a secret file in this folder; see `secret_file`."""
+        return secret_file(self.path / name, make)
 
     def hand_over(self) -> None:
         """Let the program that this process becomes (`os.exec*`) hold the lock until it ends."""

@@ -9,12 +9,15 @@ import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from local.common.folder import DataFolder
+from local.common.folder import DataFolder, secret_file
 from local.supervisor.parts import Part
 
 AZURITE_ACCOUNT = "devstoreaccount1"
 # Azurite's published account key: the same in every copy, so the blob port must stay on loopback.
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+COSMOS_KEY_FILE = "cosmos.key"
+BUS_KEY_FILE = "root.key"
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,14 @@ class House:
         """Args: `verbose` false leaves the lines of successful calls out of the host's log."""
         self.root, self.ports, self._verbose = root, ports, verbose
         self.data = folder.path
-        self.cosmos_key = folder.secret("cosmos.key", base64.b64encode(secrets.token_bytes(64)).decode())
-        self.bus_key = folder.secret("servicebus.key", base64.b64encode(secrets.token_bytes(32)).decode())
+        # The parts find their keys in their own folders: on a command line everybody on the machine could read them.
+        self.cosmos_key = self._key("cosmos", COSMOS_KEY_FILE, 64)
+        self.bus_key = self._key("servicebus", BUS_KEY_FILE, 32)
+
+    def _key(self, part: str, name: str, size: int) -> str:
+        folder = self.data / part
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return secret_file(folder / name, base64.b64encode(secrets.token_bytes(size)).decode())
 
     @property
     def api(self) -> str:
@@ -112,7 +121,7 @@ class House:
         port = self.ports.cosmos
         return Part(
             name="cosmos",
-            command=_python("local.cosmos", "--port", port, "--data", self.data / "cosmos", "--key", self.cosmos_key),
+            command=_python("local.cosmos", "--port", port, "--data", self.data / "cosmos"),
             port=port,
             port_option="--cosmos-port",
             addresses=(("Cosmos DB and its data explorer", f"http://localhost:{port}"),),
@@ -121,7 +130,7 @@ class House:
     def _bus(self) -> Part:
         ports = self.ports
         options = ("--port", ports.bus, "--tls-port", ports.bus_tls, "--websocket-port", ports.bus_websocket)
-        more = ("--admin-port", ports.bus_admin, "--data", self.data / "servicebus", "--key", self.bus_key)
+        more = ("--admin-port", ports.bus_admin, "--data", self.data / "servicebus")
         queues = ("--queue", "reports")
         return Part(
             name="bus",
