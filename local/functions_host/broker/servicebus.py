@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,8 @@ from local.functions_host.settings import Connection
 # The SDK waits without limit on a peer that says nothing; every client is therefore given a limit for one attempt.
 _TRY_SECONDS = 30.0
 _SEND_SECONDS = 60.0
-_GATHER_SECONDS = 0.02  # after the first message, for those sent beside it
+_BACKLOG_SECONDS = 0.01  # a message that comes sooner than this was waiting in the queue
+_GATHER_SECONDS = 0.2
 _FAILURES = (ServiceBusError, OSError, TimeoutError, ValueError)
 
 
@@ -73,16 +75,18 @@ class ServiceBusLink:
         self._receiver = receiver
 
     async def receive(self, most: int, wait: float) -> list[Message]:
-        """Up to `most` messages: the first that comes, and those that come with it.
+        """Up to `most` messages: the first that comes, and if it was there already, those that wait behind it.
 
-        Asked for many at once the SDK waits 0.2 s for more after the first one, whatever it was told, and every report
-        of an agent would be that much later. Asked for one it returns with it.
+        Asked for many at once the SDK waits 0.2 s for more after the first one, whatever it is told, and every report of
+        an agent would be that much later. So it is asked for one; only where that one had been waiting, which tells of
+        a backlog, is the wait spent on gathering the others.
         """
+        began = time.monotonic()
         try:
             received = await self._receiver.receive_messages(max_message_count=1, max_wait_time=wait)
         except _FAILURES as error:
             raise BrokerError(_text(error)) from error
-        if received and most > 1:
+        if received and most > 1 and time.monotonic() - began < _BACKLOG_SECONDS:
             with contextlib.suppress(*_FAILURES):  # what has come is worked on; the link's failure shows at settling
                 received += await self._receiver.receive_messages(most - 1, max_wait_time=_GATHER_SECONDS)
         return [_message(each) for each in received]
