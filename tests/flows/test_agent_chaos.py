@@ -123,7 +123,9 @@ class Crowd:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
-    house = HouseForTests(tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host")
+    house = HouseForTests(
+        tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host", settings={"MERIDIAN_RATE_LIMITS": "false"}
+    )
     line_port = free_port()
     connection = house.settings()["ServiceBusConnection"]
     spaces = {"default": {"connection": connection, "amqp_port": line_port, "tls": False}}

@@ -17,7 +17,9 @@ from tests.support.people import ApiClient, Person
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
-    with HouseForTests(tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host") as house:
+    with HouseForTests(
+        tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host", settings={"MERIDIAN_RATE_LIMITS": "false"}
+    ) as house:
         yield house
 
 

@@ -17,7 +17,7 @@ from tests.support.servers import Servers, until
 
 CLIENT = """
 const mc = require('minecraft-protocol')
-const client = mc.createClient({ host: '127.0.0.1', port: +process.argv[2], username: 'tester', version: '1.16.5', auth: 'offline' })
+const client = mc.createClient({ host: '127.0.0.1', port: +process.argv.at(-1), username: 'tester', version: '1.16.5', auth: 'offline' })
 client.on('login', () => console.log('joined'))
 client.on('error', error => { console.log('error ' + error.message); process.exit(1) })
 client.on('kick_disconnect', packet => { console.log('kicked ' + packet.reason); process.exit(1) })

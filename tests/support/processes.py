@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,11 +19,25 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60.0  # a guard against hanging, far above what any part needs
 
 
+# Below the kernel's own choices (ip_local_port_range), above those of the servers' tests, and apart for each worker: a port
+# that is handed out here and bound a little later must not be taken in between by somebody's bind to port 0.
+FIRST_PORT, PORTS_A_WORKER = 30_000, 450
+_next_port = itertools.count(random.randrange(PORTS_A_WORKER))
+
+
 def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that nobody else is given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 6
+    for _ in range(PORTS_A_WORKER):
+        port = FIRST_PORT + worker * PORTS_A_WORKER + next(_next_port) % PORTS_A_WORKER
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError(f"no free port for worker {worker}")
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes] | None = None, host: str = "127.0.0.1") -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -56,13 +57,15 @@ async def until_line(console: Console, text: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    engine = Podman(tmp_path_factory.mktemp("podman"))
-    why_not = engine.start()
-    if why_not is not None:
-        pytest.skip(f"no container engine here: {why_not}")
-    yield engine
-    engine.stop()
+def podman() -> Iterator[Podman]:
+    # Podman wants its run folder's path within 50 characters; pytest's own folders are longer.
+    with tempfile.TemporaryDirectory(prefix="podman", ignore_cleanup_errors=True) as folder:
+        engine = Podman(Path(folder))
+        why_not = engine.start()
+        if why_not is not None:
+            pytest.skip(f"no container engine here: {why_not}")
+        yield engine
+        engine.stop()
 
 
 @pytest.fixture(params=["process", "container"])

@@ -70,7 +70,7 @@ def test_a_timer_that_came_due_while_the_host_was_dead_runs_at_its_start(app: Pa
         store.close()
         assert not notes.exists()
         host.start()
-        until(notes.exists)
+        until(lambda: notes.exists() and notes.read_text())
         assert notes.read_text() == "True\n"
         host.part.kill()
         host.start()  # it has run: not again
