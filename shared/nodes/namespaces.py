@@ -31,7 +31,9 @@ QUEUE_SECRET: Final = "agent-queue-keys"  # noqa: S105  # a secret's name
 GRANT_LIFE: Final = timedelta(hours=1)
 #: Longer than any clock can be wrong and be served, and than a command's own repetition by a retried activity.
 DUPLICATES_WITHIN: Final = timedelta(hours=1)
-LOCK: Final = timedelta(minutes=5)
+#: An agent writes a command down and completes it at once, whatever its clock says; one that dies in between gets it again
+#: after this long.
+LOCK: Final = timedelta(seconds=30)
 #: A host that is killed holds its batch for this long; a batch takes well under a second, and locks are renewed.
 REPORTS_LOCK: Final = timedelta(seconds=15)
 MAX_SENDERS: Final = 100
