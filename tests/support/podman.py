@@ -55,13 +55,14 @@ class Podman:
             return f"podman import: {made.stderr[-300:]}"
         tried = subprocess.run(
             self.command("run", "--rm", "--network=host", IMAGE, "/usr/bin/python3", "-c", "print('works')"),
-            env=self.env, capture_output=True, text=True, timeout=120, check=False,
+            cwd=self._folder, env=self.env, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if "works" not in tried.stdout:
             return f"podman run: {tried.stderr[-300:]}"
         with (self._folder / "podman.log").open("ab") as log:
             self._process = subprocess.Popen(
                 self.command("system", "service", "--time=0", f"unix://{self.socket}"),
+                cwd=self._folder,  # conmon writes its marks of containers that ran out of memory where it stands
                 env=self.env,
                 stdout=log,
                 stderr=log,
