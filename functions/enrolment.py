@@ -11,9 +11,8 @@ from shared.audit.actors import actor_of
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.permissions import Permission
-from shared.nodes.enrolment import DEFAULT_LIFE, MAX_LIFE
 from shared.nodes.errors import EnrolmentNotFound, NodeNotFound
-from shared.nodes.models import Enrolment
+from shared.nodes.models import ENROLMENT_LIFE, LONGEST_ENROLMENT_LIFE, Enrolment
 from shared.platform.clock import Timestamp
 from shared.platform.ids import EnrolmentId, NodeId
 
@@ -21,13 +20,14 @@ routes = Routes("enrolment", services)
 blueprint = routes.blueprint
 
 Labels = dict[str, str]
+_MINUTE = timedelta(minutes=1)
 
 
 class EnrolmentCreate(In):
     """For a new machine; with `node_id`, for one that exists and has lost its key."""
 
     note: str = Field(default="", max_length=200)
-    minutes: int = Field(default=int(DEFAULT_LIFE.total_seconds() // 60), ge=1, le=int(MAX_LIFE.total_seconds() // 60))
+    minutes: int = Field(default=ENROLMENT_LIFE // _MINUTE, ge=1, le=LONGEST_ENROLMENT_LIFE // _MINUTE)
     labels: Labels = Field(default_factory=dict, max_length=32)
     node_id: NodeId | None = Field(default=None, description="A node that gets new papers; its history stays.")
 

@@ -15,13 +15,14 @@ import hashlib
 import json
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from shared.platform.clock import Timestamp
+
+if TYPE_CHECKING:  # loaded when a key is made or read, not with the doors
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 SIGNS_FOR = timedelta(days=30)
 PUBLISHED_AHEAD = timedelta(hours=24)
@@ -39,6 +40,9 @@ class SigningKey(BaseModel):
     @cached_property
     def private(self) -> ec.EllipticCurvePrivateKey:
         """The private key, parsed once."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         key = serialization.load_pem_private_key(self.pem.encode(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise TypeError(f"the signing key {self.kid} is not an EC key")
@@ -59,6 +63,9 @@ class SigningKey(BaseModel):
 
 def make_key(signs_from: datetime) -> SigningKey:
     """A new key; its id is the RFC 7638 thumbprint."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -11,17 +11,15 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+if TYPE_CHECKING:  # loaded with the first signature: every door of the API knows commands, few of them sign
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-PrivateKey = ec.EllipticCurvePrivateKey
-PublicKey = ec.EllipticCurvePublicKey
+    PrivateKey = ec.EllipticCurvePrivateKey
+    PublicKey = ec.EllipticCurvePublicKey
 
-_ES256 = ec.ECDSA(hashes.SHA256())
 _MAX_HEADER_BYTES = 2048
 
 
@@ -61,9 +59,11 @@ _URL_TO_STD = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 def sign(payload: bytes, key: PrivateKey, kind: str, key_id: str) -> str:
     """A compact JWS over `payload`; `kind` becomes `typ`."""
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
     header = json.dumps({"alg": "ES256", "kid": key_id, "typ": kind}, separators=(",", ":")).encode()
     signed = f"{b64url(header)}.{b64url(payload)}"
-    r, s = decode_dss_signature(key.sign(signed.encode(), _ES256))
+    r, s = decode_dss_signature(key.sign(signed.encode(), _es256()))
     return f"{signed}.{b64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
@@ -83,6 +83,9 @@ def verify(token: str, kind: str, find_key: Callable[[str], PublicKey | None], l
     Raises:
         SignatureError: it is not that; the reason says which.
     """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
     header, payload, signed, signature = _split(token, limit)
     if header.kind != kind:
         raise SignatureError(f"a {header.kind!r} where a {kind!r} belongs")
@@ -91,10 +94,18 @@ def verify(token: str, kind: str, find_key: Callable[[str], PublicKey | None], l
         raise SignatureError(f"signed by an unknown key {header.key_id!r}")
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     try:
-        key.verify(encode_dss_signature(r, s), signed, _ES256)
+        key.verify(encode_dss_signature(r, s), signed, _es256())
     except InvalidSignature:
         raise SignatureError("the signature does not fit the content") from None
     return payload
+
+
+@cache
+def _es256() -> ec.ECDSA:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.ECDSA(hashes.SHA256())
 
 
 def _split(token: str, limit: int) -> tuple[Header, bytes, bytes, bytes]:

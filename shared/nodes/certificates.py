@@ -7,18 +7,17 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from shared.messaging.jws import PublicKey
 from shared.nodes.errors import CertificateRefused
 from shared.nodes.models import REVOCATIONS_ID, CertificateEntry, Revocation, Revocations
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, NotFound
 from shared.platform.ids import NodeId, OrgId
 from shared.store.unscoped import Directory
+
+if TYPE_CHECKING:
+    from shared.messaging.jws import PublicKey
 
 #: How old the list of revocations may be. With the time of a call this keeps a revoked certificate under a minute.
 REVOCATIONS_SECONDS: Final = 20.0
@@ -74,6 +73,9 @@ class Certificates:
         entry = await self._directory.find(CertificateEntry, CertificateEntry.id_of(thumbprint))
         if entry is None or entry.revoked:
             raise CertificateRefused("the certificate is not one of ours, or revoked")
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         key = serialization.load_der_public_key(base64.b64decode(entry.public_key))
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise CertificateRefused("the certificate's key is not an EC key")

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 TOKEN_PREFIX: Final = "mce_"  # noqa: S105  # so that a leaked one can be found by scanners
 TOKEN_PATTERN: Final = re.compile(r"mce_[A-Za-z0-9_-]{43}")
-DEFAULT_LIFE: Final = timedelta(minutes=60)
-MAX_LIFE: Final = timedelta(days=7)
 KEPT_AFTER_SECONDS: Final = 30 * 86_400
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from shared.store.unscoped import DirectoryEntry, FleetShard, directory_id
 
 DEFAULT_NAMESPACE = "default"
 NODES_PER_SHARD = 500
+ENROLMENT_LIFE = timedelta(minutes=60)  # of a token, unless its maker says otherwise
+LONGEST_ENROLMENT_LIFE = timedelta(days=7)
 
 
 class NodeState(StrEnum):

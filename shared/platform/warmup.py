@@ -11,7 +11,14 @@ from typing import Final
 from shared.platform import telemetry
 
 PAUSE_SECONDS: Final = 0.5
-MODULES: Final = ("azure.cosmos.aio", "azure.durable_functions", "azure.servicebus.aio", "azure.identity.aio")
+MODULES: Final = (
+    "cryptography.x509",
+    "jwt",
+    "azure.cosmos.aio",
+    "azure.durable_functions",
+    "azure.servicebus.aio",
+    "azure.identity.aio",
+)
 _log = telemetry.log("warmup")
 
 
