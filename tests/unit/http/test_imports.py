@@ -26,7 +26,6 @@ ALLOWED = {
     "typing_extensions",
     "typing_inspection",
     "opentelemetry",  # the API only, see below
-    "cryptography",
     "_cffi_backend",
     "_distutils_hack",
 }
