@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.messaging.codec import from_wire, to_wire
+from shared.messaging.commands import command_id
 from shared.messaging.reports import Outcome, Report, Status
 from shared.messaging.server_messages import ServerReport, StepReport
 from shared.platform.clock import Clock
@@ -25,7 +26,7 @@ from shared.servers.models import NameHeld, NodeLedger, Orphan, Server, ServerOb
 from shared.store.batch import Batch
 from shared.store.scoped import Store
 from shared.tasks.models import Failure, Step, Task, TaskKind, TaskState
-from shared.tasks.rules import tries_again
+from shared.tasks.rules import step_name, tries_again
 
 if TYPE_CHECKING:
     from shared.composition import Services
@@ -50,6 +51,14 @@ class Told:
     task_id: str | None
     report: ServerReport | None
     outcome: Outcome | None
+    command_id: str | None = None
+
+    def of_another_command(self, task: Task) -> bool:
+        """Whether what ended is not the task's present attempt: the command that cancels it, or an attempt before.
+
+        A cancelled task's node tells of two commands, and the cancelling one ends first, and well.
+        """
+        return self.command_id not in (None, command_id(task.id, step_name(task.kind, task.attempt)))
 
 
 class ServerReports:
@@ -68,15 +77,18 @@ class ServerReports:
         task_id: str | None,
         payload: Mapping[str, Any],
         outcome: Outcome | None = None,
+        command_id: str | None = None,
     ) -> None:
         """Write one report down. `outcome` is there when a command has ended; its result may hold the report.
+
+        Args: `command_id` names the command that has ended; None takes it for the task's present attempt.
 
         Raises:
             WireError: the payload is not of the form.
         """
         raw = payload if outcome is None else outcome.result.get("report")
         report = from_wire(ServerReport, raw) if raw else None
-        told = Told(node_id, server_id, task_id, report, outcome)
+        told = Told(node_id, server_id, task_id, report, outcome, command_id)
         for attempt in range(ATTEMPTS):
             try:
                 await self._write(org, told)
@@ -93,6 +105,8 @@ class ServerReports:
         task = await self._store.find(org, Task, told.task_id) if told.task_id else None
         if task is not None and (task.node_id != told.node_id or task.target != told.server_id):
             task = None  # not this node's to speak about
+        if task is not None and told.of_another_command(task):
+            told = replace(told, outcome=None)
         if task is not None and task.state.final:
             if _cleaned_late(task, told):
                 batch = self._store.batch(org)
@@ -247,6 +261,7 @@ async def on_result(services: Services, report: Report) -> None:
         task_id=report.task_id,
         payload={},
         outcome=from_wire(Outcome, report.payload),
+        command_id=report.command_id,
     )
 
 

@@ -210,7 +210,8 @@ def test_a_task_is_cancelled_in_the_middle_of_an_install(servers: Servers, api: 
     thread.start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/"
-        steps = f"  - {{kind: download, url: '{url}', path: f, digest: '{HELLO}'}}"
+        unheard = "sha256:" + "ab" * 32  # not what the node's content store has from another test
+        steps = f"  - {{kind: download, url: '{url}', path: f, digest: '{unheard}'}}"
         made = servers.create("stalled", template(api, steps))
         servers.status(made["server_id"], "installing")
         cancelled = api.post(f"/v1/tasks/{made['task_id']}/cancel")
