@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from agent.amqp.codec import AmqpError
-from agent.amqp.connection import Connection, Link, Stream, connected
+from agent.amqp.connection import Connection, connected
+from agent.amqp.frames import Stream
+from agent.amqp.links import Link
 from agent.amqp.messages import Message
 from agent.amqp.websocket import WebSocket
 from agent.api import ApiRefused, ApiUnreachable
