@@ -33,7 +33,7 @@ def read_changes(engine: Engine, request: Request) -> Response:
     size = page_size(request)
     since, continuation = request.headers.find("if-modified-since"), request.headers.find("if-none-match")
     rows, end = _read(engine.storage.reader, container.rid, target, size, continuation, since)
-    headers = item_headers(engine, container)
+    headers = item_headers(engine, container, target.start)
     headers["etag"] = f'"{end}"'
     if not rows:
         return Response(304, None, headers, charges.READ_BASE, Operation.CHANGE_FEED)

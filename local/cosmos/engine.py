@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -56,6 +57,12 @@ class Engine:
         # Effective keys start with two zero bits, so the used ring is 00..3F.
         cuts = [f"{0x40 * number // count:02X}" for number in range(1, count)]
         return list(zip(["", *cuts], [*cuts, "FF"], strict=True))
+
+    def range_at(self, epk: str) -> str:
+        """The id of the pretended physical partition that holds a place of the ring; "" is the beginning."""
+        if self.options.ranges == 1:
+            return "0"
+        return str(bisect_right([start for start, _ in self.range_bounds()], epk) - 1)
 
     @staticmethod
     def session_token(container: Container) -> str:

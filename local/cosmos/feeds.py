@@ -13,7 +13,7 @@ from local.cosmos.documents import LIVE
 from local.cosmos.engine import Engine
 from local.cosmos.errors import CosmosError, Substatus, bad_request
 from local.cosmos.http import Answer, Request, Response
-from local.cosmos.items import KEY_HEADER, item_headers, locate
+from local.cosmos.items import KEY_HEADER, RANGE_HEADER, item_headers, locate
 from local.cosmos.jsonvalue import Value
 from local.cosmos.model import Container
 from local.cosmos.partition import PartitionKey, parse_header, prefix_range
@@ -30,7 +30,6 @@ MAX_KNOWN_ORDERS = 1000
 MAX_TOKEN_BYTES = 32 * 1024  # it goes through headers
 ALL_ITEMS = "SELECT * FROM c"
 MERGE_HEADER = "x-local-merge"
-RANGE_HEADER = "x-ms-documentdb-partitionkeyrangeid"
 _SCOPED = (KEY_HEADER, RANGE_HEADER, "x-ms-start-epk")
 
 
@@ -100,7 +99,7 @@ def _answer(
             b",".join(page.rows),
             len(page.rows),
         )
-        headers = item_headers(engine, container)
+        headers = item_headers(engine, container, target.start)
         headers["x-ms-item-count"] = str(len(page.rows))
         if request.flag("x-ms-documentdb-populatequerymetrics"):
             headers["x-ms-documentdb-query-metrics"] = (
@@ -155,7 +154,7 @@ def scope_of(engine: Engine, request: Request, container: Container, places: Pin
         values = parse_header(header)
         if container.key.hierarchical and 0 < len(values) < len(container.key.paths):
             start, end = prefix_range(values)
-            return Target(container.table, f"{LIVE} AND epk>=? AND epk<?", (request.second, start, end))
+            return Target(container.table, f"{LIVE} AND epk>=? AND epk<?", (request.second, start, end), start)
         return partition_target(container, container.key.of_header(header), request.second)
     start_epk, end_epk = request.headers.find("x-ms-start-epk"), request.headers.find("x-ms-end-epk")
     low, high = _range(engine, request)
@@ -176,7 +175,7 @@ def scope_of(engine: Engine, request: Request, container: Container, places: Pin
         sql, values = _places(places)
         clauses.append(sql)
         binds.extend(values)
-    return Target(container.table, " AND ".join(clauses), tuple(binds))
+    return Target(container.table, " AND ".join(clauses), tuple(binds), low)
 
 
 def _places(places: Pinned) -> tuple[str, tuple[str, ...]]:
@@ -188,7 +187,7 @@ def _places(places: Pinned) -> tuple[str, tuple[str, ...]]:
 
 def partition_target(container: Container, key: PartitionKey, now: int) -> Target:
     """One logical partition. The ring place is indexed; the key itself decides."""
-    return Target(container.table, f"{LIVE} AND epk=? AND +pk=?", (now, key.epk, key.text))
+    return Target(container.table, f"{LIVE} AND epk=? AND +pk=?", (now, key.epk, key.text), key.epk)
 
 
 def _range(engine: Engine, request: Request) -> tuple[str, str]:
@@ -211,4 +210,4 @@ async def delete_partition(engine: Engine, request: Request) -> Response:
         db.execute("DELETE FROM unique_values WHERE container=? AND pk=?", (container.rid, key.text))
     await engine.storage.committer.committed()
     charge = round(sum(charges.delete(size) for (size,) in gone), 2)
-    return Response(200, None, item_headers(engine, container), charge, Operation.DELETE)
+    return Response(200, None, item_headers(engine, container, key.epk), charge, Operation.DELETE)

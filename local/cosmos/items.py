@@ -16,6 +16,7 @@ from local.cosmos.partition import PartitionKey
 from local.cosmos.patch import patch
 
 KEY_HEADER = "x-ms-documentdb-partitionkey"
+RANGE_HEADER = "x-ms-documentdb-partitionkeyrangeid"
 
 
 def locate(engine: Engine, request: Request) -> tuple[Container, PartitionKey]:
@@ -35,18 +36,33 @@ def _condition(request: Request) -> Condition:
     return Condition(request.headers.find("if-match"), request.headers.find("if-none-match"))
 
 
-def answer(engine: Engine, request: Request, container: Container, outcome: Outcome, operation: Operation) -> Response:
+def answer(
+    engine: Engine,
+    request: Request,
+    container: Container,
+    key: PartitionKey,
+    outcome: Outcome,
+    operation: Operation,
+) -> Response:
     """The response to an operation on one item."""
-    headers = item_headers(engine, container)
+    headers = item_headers(engine, container, key.epk)
     if outcome.etag is not None:
         headers["etag"] = outcome.etag
     minimal = operation is not Operation.READ and request.headers.get("prefer").lower() == "return=minimal"
     return Response(outcome.status, None if minimal else outcome.body, headers, outcome.charge, operation)
 
 
-def item_headers(engine: Engine, container: Container) -> dict[str, str]:
-    """Without the content path the SDK keeps no session token."""
-    return {"x-ms-session-token": engine.session_token(container), "x-ms-alt-content-path": container.header_link}
+def item_headers(engine: Engine, container: Container, epk: str) -> dict[str, str]:
+    """What every answer about items carries; `epk` is the place on the ring that it comes from.
+
+    Without the content path the SDK keeps no session token. Without a range that it knows it believes that the range was
+    split: it forgets the ranges of all containers, and asks for them twice more before the next read.
+    """
+    return {
+        "x-ms-session-token": engine.session_token(container),
+        "x-ms-alt-content-path": container.header_link,
+        RANGE_HEADER: engine.range_at(epk),
+    }
 
 
 def read_item(engine: Engine, request: Request) -> Response:
@@ -55,20 +71,21 @@ def read_item(engine: Engine, request: Request) -> Response:
     outcome = documents.read(
         engine.storage.reader, container, key, request.segments[5], _condition(request), request.second
     )
-    return answer(engine, request, container, outcome, Operation.READ)
+    return answer(engine, request, container, key, outcome, Operation.READ)
 
 
 async def _write(
     engine: Engine,
     request: Request,
     container: Container,
+    key: PartitionKey,
     operation: Operation,
     work: Callable[[sqlite3.Connection], Outcome],
 ) -> Response:
     with engine.storage.committer.unit() as db:
         outcome = work(db)
     await engine.storage.committer.committed()
-    return answer(engine, request, container, outcome, operation)
+    return answer(engine, request, container, key, outcome, operation)
 
 
 async def create_item(engine: Engine, request: Request) -> Response:
@@ -82,6 +99,7 @@ async def create_item(engine: Engine, request: Request) -> Response:
             engine,
             request,
             container,
+            key,
             Operation.UPSERT,
             lambda db: documents.upsert(db, container, key, document, condition, request.second),
         )
@@ -89,6 +107,7 @@ async def create_item(engine: Engine, request: Request) -> Response:
         engine,
         request,
         container,
+        key,
         Operation.CREATE,
         lambda db: documents.create(db, container, key, document, request.second),
     )
@@ -103,6 +122,7 @@ async def replace_item(engine: Engine, request: Request) -> Response:
         engine,
         request,
         container,
+        key,
         Operation.REPLACE,
         lambda db: documents.replace(
             db, container, key, request.segments[5], document, _condition(request), request.second
@@ -117,6 +137,7 @@ async def delete_item(engine: Engine, request: Request) -> Response:
         engine,
         request,
         container,
+        key,
         Operation.DELETE,
         lambda db: documents.delete(db, container, key, request.segments[5], _condition(request), request.second),
     )
@@ -130,6 +151,7 @@ async def patch_item(engine: Engine, request: Request) -> Response:
         engine,
         request,
         container,
+        key,
         Operation.PATCH,
         lambda db: patch(db, container, key, request.segments[5], body, _condition(request), request.second),
     )
@@ -145,7 +167,7 @@ async def run_batch(engine: Engine, request: Request) -> Response:
         with engine.storage.committer.unit() as db:
             body, charge = batch.run(db, container, key, operations, request.second)
     except batch.BatchFailed as failure:
-        return Response(207, failure.body, item_headers(engine, container), failure.charge, Operation.BATCH)
+        return Response(207, failure.body, item_headers(engine, container, key.epk), failure.charge, Operation.BATCH)
     await engine.storage.committer.committed()
-    headers = item_headers(engine, container)
+    headers = item_headers(engine, container, key.epk)
     return Response(200, body, headers, charge, Operation.BATCH)

@@ -32,11 +32,12 @@ class TooLongInline(Exception):
 
 @dataclass(slots=True)
 class Target:
-    """The documents that a request may see, as SQL; the query text cannot widen it."""
+    """The documents that a request may see, as SQL; the query text cannot widen it. `start` is their lowest ring place."""
 
     table: str
     where: str
     binds: tuple[Value, ...]
+    start: str
 
 
 @dataclass(slots=True)

@@ -46,7 +46,7 @@ def fill(storage: Storage, items: list[dict[str, Any]], **definition: Any) -> Co
 
 def everything(container: Container) -> Target:
     """The whole container."""
-    return Target(container.table, "1", ())
+    return Target(container.table, "1", (), "")
 
 
 def query(
