@@ -143,3 +143,13 @@ async def test_a_store_that_is_away_is_a_clear_refusal(org: OrgId, nowhere: str)
     with pytest.raises(StoreUnavailable):
         await services.database.ping()
     await services.close()
+
+
+async def test_a_proxy_of_the_environment_is_used(
+    database: dict[str, str], nowhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", nowhere)
+    services = Services(load_settings(database))
+    with pytest.raises(StoreUnavailable):
+        await services.database.ping()
+    await services.close()
