@@ -21,6 +21,7 @@ class Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, defer_build=True)
 
     container: ClassVar[str]
+    newest: ClassVar[int]
 
     id: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\?#\x00-\x1f\x7f]+$")
     type: str
@@ -29,6 +30,11 @@ class Stored(BaseModel):
     created_at: Timestamp = UNSTAMPED
     updated_at: Timestamp = UNSTAMPED
     ttl: int | None = Field(default=None, ge=1)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Keep today's version at hand: pydantic's way to a field's default costs more than reading a whole row."""
+        cls.newest = cls.__pydantic_fields__["schema_version"].default
 
     @field_validator("id")
     @classmethod
@@ -53,15 +59,16 @@ class Stored(BaseModel):
         Raises:
             Internal: it was written by a newer version of the program; reading on would lose its new fields.
         """
-        version, known = raw.get("schema_version", 1), cls.model_fields["schema_version"].default
+        version, known = raw.get("schema_version", 1), cls.newest
         if version > known:
             raise Internal(f"{cls.__name__} {raw.get('id')} has schema version {version}, this program knows {known}")
-        return cls.model_validate(cls.upgrade(raw, version) if version < known else raw)
+        raw = cls.upgrade(raw, version) if version < known else raw
+        return cls.__pydantic_validator__.validate_python(raw)  # type: ignore[no-any-return]
 
     @classmethod
     def upgrade(cls, raw: dict[str, Any], version: int) -> dict[str, Any]:  # noqa: ARG003 - for overriders
         """Turn an object of an older schema version into one of the present. A model that changed overrides this."""
-        return {**raw, "schema_version": cls.model_fields["schema_version"].default}
+        return {**raw, "schema_version": cls.newest}
 
 
 class Document(Stored):

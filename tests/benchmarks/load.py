@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from http.client import HTTPResponse
 
 import uvloop
 
@@ -75,6 +77,16 @@ def http_load(port: int, request: bytes, seconds: float, connections: int = 32) 
         AssertionError: an answer was not 2xx, or a connection broke.
     """
     return uvloop.run(_load(port, request, seconds, connections))
+
+
+def http_once(port: int, request: bytes) -> bytes:
+    """The body of the answer to one request. Raises AssertionError if it is not 2xx."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status // 100 == 2, f"status {answer.status}"
+        return answer.read()
 
 
 async def _load(port: int, request: bytes, seconds: float, connections: int) -> Work:
