@@ -1,7 +1,7 @@
 """Secrets behind one port: Key Vault in Azure, files of mode 0600 on one machine; cached with expiry.
 
 Fails closed when a secret was never read; one that was read before is used for up to an hour while its source does not
-answer, for signing keys and connection strings change far more rarely than that.
+answer (or refuses), for signing keys and connection strings change far more rarely than that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets as randomness
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from shared.platform import telemetry
 from shared.platform.clock import Clock
@@ -23,6 +23,9 @@ from shared.platform.settings import Settings, SettingsError
 
 FRESH_SECONDS: Final = 300.0
 STALE_SECONDS: Final = 3600.0
+AGAIN_SECONDS: Final = (
+    30.0  # a source that did not answer is asked again after this, not by each caller who waits for it
+)
 MAX_BYTES: Final = 25_000  # Key Vault's limit: 25 KB a value
 _NAME: Final = re.compile(r"^[0-9a-zA-Z-]{1,127}$")  # Key Vault's rule for names
 
@@ -58,6 +61,17 @@ def checked_name(name: str) -> str:
     if not _NAME.match(name):
         raise ValueError(f"{name!r} is not a name for a secret: letters, digits and hyphens, at most 127")
     return name
+
+
+def checked_value(value: str) -> str:
+    """The value, if a vault can hold it.
+
+    Raises:
+        ValueError: it is empty, or longer than 25,000 bytes.
+    """
+    if not value or len(value.encode()) > MAX_BYTES:
+        raise ValueError(f"a secret has 1 to {MAX_BYTES} bytes, not {len(value.encode())}")
+    return value
 
 
 class FolderSecrets:
@@ -110,76 +124,17 @@ class FolderSecrets:
         except OSError as error:
             raise SecretsUnavailable(f"the folder {self._folder} cannot be written: {error.strerror}") from error
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_sized(value))
+            file.write(checked_value(value))
             file.flush()
             os.fsync(descriptor)
         return aside
-
-
-class KeyVaultSecrets:
-    """Azure Key Vault, with the identity of the app."""
-
-    def __init__(self, vault_url: str) -> None:
-        self._vault_url = vault_url
-        self._client: Any = None
-        self._credential: Any = None
-
-    async def get(self, name: str) -> str | None:
-        """See `SecretSource.get`."""
-        from azure.core.exceptions import AzureError, ResourceNotFoundError
-
-        try:
-            found = await self._vault().get_secret(checked_name(name))
-        except ResourceNotFoundError:
-            return None
-        except AzureError as error:
-            raise SecretsUnavailable(f"Key Vault does not give {name}: {type(error).__name__}") from error
-        return None if found.value is None else str(found.value)
-
-    async def set(self, name: str, value: str) -> None:
-        """See `SecretSource.set`. Key Vault keeps the older versions."""
-        from azure.core.exceptions import AzureError
-
-        try:
-            await self._vault().set_secret(checked_name(name), _sized(value))
-        except AzureError as error:
-            raise SecretsUnavailable(f"Key Vault does not take {name}: {type(error).__name__}") from error
-
-    async def create(self, name: str, value: str) -> str:
-        """See `SecretSource.create`. Key Vault has no create-if-absent:
-
-            A get: none        A set a                  A get: b
-                 B get: none            B set b      B get: b
-
-        so the value is read back, and the last writer's is everybody's. A reader between the two writes may hold `a`
-        until its copy is five minutes old; this happens once in the life of an installation.
-        """
-        if (found := await self.get(name)) is not None:
-            return found
-        await self.set(name, value)
-        return await self.get(name) or value
-
-    async def close(self) -> None:
-        """See `SecretSource.close`."""
-        for held in (self._client, self._credential):
-            if held is not None:
-                await held.close()
-        self._client = self._credential = None
-
-    def _vault(self) -> Any:
-        if self._client is None:
-            from azure.identity.aio import DefaultAzureCredential
-            from azure.keyvault.secrets.aio import SecretClient
-
-            self._credential = DefaultAzureCredential()
-            self._client = SecretClient(self._vault_url, self._credential)
-        return self._client
 
 
 @dataclass(slots=True)
 class _Copy:
     value: str
     read_at: float
+    ask_at: float
 
 
 class Secrets:
@@ -204,24 +159,27 @@ class Secrets:
             try:
                 value = await self._source.get(name)
             except SecretsUnavailable:
-                copy = self._copies.get(name)
-                if copy is None or self._clock.monotonic() - copy.read_at > STALE_SECONDS:
+                copy, now = self._copies.get(name), self._clock.monotonic()
+                if copy is None or now - copy.read_at > STALE_SECONDS:
                     raise
+                copy.ask_at = min(now + AGAIN_SECONDS, copy.read_at + STALE_SECONDS)
                 telemetry.counter("secrets.stale_reads", "{read}").add(1, {"secret": name})
                 return copy.value
-            if value is not None:
-                self._copies[name] = _Copy(value, self._clock.monotonic())
+            if value is None:
+                self._copies.pop(name, None)
+            else:
+                self._remember(name, value)
             return value
 
     async def set(self, name: str, value: str) -> None:
         """Store a value, replacing what is there. Other instances follow within five minutes."""
         await self._source.set(name, value)
-        self._copies[name] = _Copy(value, self._clock.monotonic())
+        self._remember(name, value)
 
     async def create(self, name: str, value: str) -> str:
         """Store a value unless there is one; the value that counts, ours or the one that was there."""
         stored = await self._source.create(name, value)
-        self._copies[name] = _Copy(stored, self._clock.monotonic())
+        self._remember(name, stored)
         return stored
 
     def forget(self, name: str) -> None:
@@ -232,9 +190,13 @@ class Secrets:
         """Let go of the source's connections."""
         await self._source.close()
 
+    def _remember(self, name: str, value: str) -> None:
+        now = self._clock.monotonic()
+        self._copies[name] = _Copy(value, now, now + FRESH_SECONDS)
+
     def _fresh(self, name: str) -> _Copy | None:
         copy = self._copies.get(checked_name(name))
-        return copy if copy is not None and self._clock.monotonic() - copy.read_at < FRESH_SECONDS else None
+        return copy if copy is not None and self._clock.monotonic() < copy.ask_at else None
 
 
 def open_secrets(settings: Settings, clock: Clock) -> Secrets:
@@ -244,13 +206,9 @@ def open_secrets(settings: Settings, clock: Clock) -> Secrets:
         SettingsError: no place for secrets is set, or in production one that is no vault.
     """
     if settings.key_vault_url:
-        return Secrets(KeyVaultSecrets(settings.key_vault_url), clock)
+        from shared.platform.vault import KeyVaultSecrets
+
+        return Secrets(KeyVaultSecrets(settings.key_vault_url, settings.key_vault_ca_file), clock)
     if settings.secrets_folder:
         return Secrets(FolderSecrets(Path(settings.secrets_folder)), clock)
     raise SettingsError("MERIDIAN_KEY_VAULT_URL (in Azure) or MERIDIAN_SECRETS_FOLDER (on one machine) is missing")
-
-
-def _sized(value: str) -> str:
-    if not value or len(value.encode()) > MAX_BYTES:
-        raise ValueError(f"a secret has 1 to {MAX_BYTES} bytes, not {len(value.encode())}")
-    return value

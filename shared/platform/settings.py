@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     agent_namespaces: dict[str, AgentNamespace] = Field(default_factory=dict)  # by name, as JSON; see AgentNamespace
 
     key_vault_url: str | None = None
+    key_vault_ca_file: str | None = None  # authority of the vault's certificate, where it is not a public one
     secrets_folder: str | None = None
 
     trusted_issuers: tuple[TrustedIssuer, ...] = ()  # as JSON: [{"issuer": ..., "jwks_uri": ..., "clients": [...]}]
