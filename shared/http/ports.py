@@ -1,4 +1,4 @@
-"""What the doors need from behind them. `shared/composition.py` brings it together."""
+"""What the doors need from behind them. `shared/composition` brings it together."""
 
 from __future__ import annotations
 

@@ -1,0 +1,116 @@
+"""The customers' machines."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from shared.messaging.reports import ReportType
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from shared.composition import Services
+    from shared.messaging.reports import Report
+    from shared.messaging.sender import CommandSender
+    from shared.nodes.authority import Authority
+    from shared.nodes.capacity import Capacities
+    from shared.nodes.certificates import Certificates
+    from shared.nodes.commands import NodeCommands
+    from shared.nodes.enrolment import Enrolments
+    from shared.nodes.liveness import Fleet
+    from shared.nodes.namespaces import Namespaces
+    from shared.nodes.reports import Reports
+    from shared.nodes.service import Nodes
+
+#: Who takes which report of a node: `module:function`, the function takes the services and the report.
+REPORT_HANDLERS: Final = {
+    ReportType.NODE_EVENT: "shared.nodes.reports:on_event",
+    ReportType.NODE_INVENTORY: "shared.nodes.reports:on_inventory",
+    ReportType.COMMAND_RESULT: "shared.servers.reports:on_result",
+    ReportType.SERVER_REPORT: "shared.servers.reports:on_report",
+    ReportType.SERVER_CONSOLE: "shared.servers.reports:on_console",
+}
+
+
+def report_handler(kind: ReportType) -> Callable[[Services, Report], Awaitable[None]] | None:
+    """What to do with a report of that kind, beside waking the orchestration that waits for it."""
+    place = REPORT_HANDLERS.get(kind)
+    if place is None:
+        return None
+    module, _, name = place.partition(":")
+    found: Callable[[Services, Report], Awaitable[None]] = getattr(import_module(module), name)
+    return found
+
+
+def nodes(s: Services) -> Nodes:
+    """The customers' machines."""
+    from shared.nodes.service import Nodes
+
+    return Nodes(s)
+
+
+def capacity(s: Services) -> Capacities:
+    """What nodes offer and what is free."""
+    from shared.nodes.capacity import Capacities
+    from shared.servers.holds import held_on
+
+    return Capacities(s.nodes, partial(held_on, s.store))
+
+
+def node_commands(s: Services) -> NodeCommands:
+    """Commands that people send to nodes."""
+    from shared.nodes.commands import NodeCommands
+
+    return NodeCommands(s)
+
+
+def commands(s: Services) -> CommandSender:
+    """Sends commands to nodes; for activities."""
+    return s.nodes
+
+
+def reports(s: Services) -> Reports:
+    """What nodes tell."""
+    from shared.nodes.reports import Reports
+
+    return Reports(s, report_handler)
+
+
+def enrolments(s: Services) -> Enrolments:
+    """How machines join."""
+    from shared.nodes.enrolment import Enrolments
+
+    return Enrolments(s)
+
+
+def fleet(s: Services) -> Fleet:
+    """Which nodes live."""
+    from shared.nodes.liveness import Fleet
+
+    return Fleet(s.directory, s.clock)
+
+
+def certificates(s: Services) -> Certificates:
+    """Which certificates of nodes hold."""
+    from shared.nodes.certificates import Certificates
+
+    return Certificates(s.directory, s.clock)
+
+
+def authority(s: Services) -> Authority:
+    """The certificate authority of nodes, and the keys that sign commands."""
+    from urllib.parse import urlsplit
+
+    from shared.nodes.authority import Authority
+
+    domain = s.settings.agent_domain or urlsplit(s.settings.public_url).hostname or "localhost"
+    return Authority(s.secrets, s.clock, domain)
+
+
+def namespaces(s: Services) -> Namespaces:
+    """Service Bus namespaces that nodes are connected to."""
+    from shared.nodes.namespaces import Namespaces
+
+    return Namespaces(s.settings, s.secrets, s.clock)
