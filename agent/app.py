@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import gc
 import logging
 import os
-import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -28,15 +27,15 @@ from agent.link import BrokerLink, slim_tls_buffers
 from agent.metrics import MachineUse
 from agent.node_part import NodePart
 from agent.outbox import Outbox
+from agent.status import Status, write_status
 from agent.storage import Storage
 from agent.update import passed, trial_deadline
 from shared.messaging.agent_api import BeatAnswer, Certificate, RenewRequest, ServerState, SessionAnswer
 from shared.messaging.commands import CommandType
 
 log = logging.getLogger("meridian.agent")
-STATUS_FILE: Final = "status.json"
 PURGE_SECONDS: Final = 3600.0
-STATUS_SECONDS: Final = 20.0
+GATHER_SECONDS: Final = 0.5  # changes come in flocks: they are told once
 GOODBYE_SECONDS: Final = 3.0
 CANCEL_AGAIN_SECONDS: Final = 0.5
 
@@ -46,6 +45,7 @@ class Agent:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._changed = asyncio.Event()  # something that the status file tells
         self.identity = Identity(config.path)
         papers = self.identity.papers
         self.storage = Storage(config.path / "agent.db", config.max_reports, config.max_report_mib * 2**20)
@@ -64,7 +64,8 @@ class Agent:
             self._states,
             self._on_answer,
         )
-        self.context.changed = self.heart.changed
+        self.context.changed = self._on_change
+        self.link.on_state = self._changed.set
         self._renew = asyncio.Event()
         self._reached = False
         self._ending = asyncio.Event()
@@ -106,7 +107,15 @@ class Agent:
         self.inbox.resume()
         if self.storage.report_count:
             self.outbox.filled.set()
-        loops = (self.link.run(), self.heart.run(), self._keep_certificate(), self._housekeeping(), self._stand_trial())
+        gc.freeze()  # what was imported stays: it need not be looked through again and again
+        loops: tuple[Coroutine[Any, Any, None], ...] = (
+            self.link.run(),
+            self.heart.run(),
+            self._keep_certificate(),
+            self._housekeeping(),
+            self._tell_status(),
+            self._stand_trial(),
+        )
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(loop) for loop in loops]
         ending = asyncio.create_task(self._ending.wait())
         try:
@@ -155,6 +164,7 @@ class Agent:
             self._reached = True
             if passed(self.config):
                 self.outbox.event("updated", f"release {__version__} has reached the control plane and stays")
+        self._changed.set()
         if answer.refresh_session:
             self.link.refresh()
         if answer.renew_certificate:
@@ -201,14 +211,46 @@ class Agent:
         await asyncio.Event().wait()
 
     async def _housekeeping(self) -> None:
-        """The status file for `meridian-agent status`, and forgetting what is old."""
-        purged = 0.0
+        """Forget what is old."""
         while True:
-            write_status(self)
-            if time.monotonic() - purged > PURGE_SECONDS:
-                self.storage.purge(self.config.journal_days)
-                purged = time.monotonic()
-            await asyncio.sleep(STATUS_SECONDS)
+            self.storage.purge(self.config.journal_days)
+            await asyncio.sleep(PURGE_SECONDS)
+
+    async def _tell_status(self) -> None:
+        """Keep the file for `meridian-agent status`: written when something has changed, as it wakes disks otherwise."""
+        while True:
+            self._changed.clear()
+            try:
+                write_status(self.config.path, self._status())
+            except OSError as error:  # a full disk must not end the agent
+                log.warning("the status cannot be written: %s", error)
+            await self._changed.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+
+    def _status(self) -> Status:
+        papers = self.identity.papers
+        return Status(
+            pid=os.getpid(),
+            version=__version__,
+            at=time.time(),
+            node_id=papers.node_id,
+            name=papers.name,
+            org_id=papers.org_id,
+            api_url=self.api.url,
+            link=self.link.state,
+            problem=self.link.problem,
+            last_beat_at=self.heart.last_answered_at,
+            reports_waiting=self.storage.report_count,
+            reports_dropped=self.storage.reports_dropped,
+            commands_at_work=self.inbox.at_work,
+            clock_skew_seconds=round(self.api.skew, 1),
+            certificate_ends=papers.certificate.not_after.isoformat(),
+            servers=[{"id": one.id, "revision": one.revision, "state": one.state} for one in self._states()],
+        )
+
+    def _on_change(self) -> None:
+        self._changed.set()
+        self.heart.changed()
 
 
 def make_driver(config: Config) -> Driver:
@@ -226,30 +268,3 @@ def make_servers_part(context: Context) -> Part:
 
     part: Part = ServersPart(context)
     return part
-
-
-def write_status(agent: Agent) -> None:
-    """What `meridian-agent status` shows; written at once or not at all, and not worth an fsync."""
-    papers = agent.identity.papers
-    status = {
-        "pid": os.getpid(),
-        "version": __version__,
-        "at": time.time(),
-        "node_id": papers.node_id,
-        "name": papers.name,
-        "org_id": papers.org_id,
-        "api_url": agent.api.url,
-        "link": agent.link.state,
-        "problem": agent.link.problem,
-        "last_beat_at": agent.heart.last_answered_at,
-        "reports_waiting": agent.storage.report_count,
-        "reports_dropped": agent.storage.reports_dropped,
-        "commands_at_work": agent.inbox.at_work,
-        "clock_skew_seconds": round(agent.api.skew, 1),
-        "certificate_ends": papers.certificate.not_after.isoformat(),
-        "servers": [{"id": one.id, "revision": one.revision, "state": one.state} for one in agent._states()],
-    }
-    path = agent.config.path / STATUS_FILE
-    new = path.with_name(f".{STATUS_FILE}.{secrets.token_hex(4)}")
-    new.write_text(json.dumps(status))
-    new.replace(path)

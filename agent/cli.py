@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -128,26 +129,36 @@ async def _run_agent(agent: Any) -> int:
 
 
 def _status(config: Config, options: argparse.Namespace) -> int:
-    from agent.app import STATUS_FILE
+    from agent.lock import held
+    from agent.status import read_status
 
-    try:
-        status = json.loads((config.path / STATUS_FILE).read_text())
-    except (OSError, ValueError):
+    status, alive = read_status(config.path), held(config.path)
+    if status is None:
         return _fail(f"no agent has run in {config.path}")
-    age = time.time() - status["at"]
-    alive = Path(f"/proc/{status['pid']}").exists() and age < 60
     if options.json:
-        _say(json.dumps({**status, "running": alive}))
+        _say(json.dumps({**asdict(status), "running": alive}))
         return 0 if alive else 1
-    _say(
-        f"{'running' if alive else 'NOT RUNNING'}, pid {status['pid']}, agent {status['version']}, told {age:.0f} s ago"
-    )
-    for name in ("name", "node_id", "org_id", "api_url", "link", "problem", "reports_waiting", "certificate_ends"):
-        if status[name]:
-            _say(f"  {name:<16} {status[name]}")
-    for server in status["servers"]:
+    head = f"running, pid {status.pid}" if alive else f"NOT RUNNING, last heard of {_ago(status.at)}"
+    _say(f"{head}, agent {status.version}")
+    beat = "never" if status.last_beat_at is None else _ago(status.last_beat_at)
+    lines: dict[str, object] = {
+        "node": f"{status.name} ({status.node_id}) of {status.org_id}",
+        "control plane": f"{status.api_url}, last answered {beat}",
+        "messages": f"{status.link}{f': {status.problem}' if status.problem else ''}",
+        "certificate": f"until {status.certificate_ends}",
+        "reports": f"{status.reports_waiting} waiting, {status.reports_dropped} lost for want of room",
+        "clock": f"{-status.clock_skew_seconds:+.1f} s from the control plane's",
+    }
+    for name, text in lines.items():
+        _say(f"  {name:<14} {text}")
+    for server in status.servers:
         _say(f"  server {server['id']}  {server['state']}  revision {server['revision']}")
     return 0 if alive else 1
+
+
+def _ago(moment: float) -> str:
+    seconds = max(0, int(time.time() - moment))
+    return f"{seconds} s ago" if seconds < 120 else f"{seconds // 60} min ago"
 
 
 def _doctor(config: Config, _: argparse.Namespace) -> int:

@@ -35,11 +35,6 @@ class Console:
         """The number that the next line will have."""
         return self._next
 
-    @property
-    def listened(self) -> bool:
-        """Whether anyone waits for output: then it is worth looking for it often."""
-        return bool(self._listeners)
-
     def feed(self, data: bytes) -> None:
         """Take output as it comes; a line counts when its end has come, or when it is too long."""
         self._partial += data

@@ -70,6 +70,7 @@ class BrokerLink:
         self._backoff = Backoff()
         self._websocket = config.broker == "websocket"
         self._refresh = asyncio.Event()
+        self.on_state: Callable[[], None] = lambda: None  # called when `state` or `problem` may have changed
         self.state: State = "connecting"
         self.problem = ""
 
@@ -86,6 +87,7 @@ class BrokerLink:
             except* (AmqpError, ApiUnreachable, ApiRefused, OSError, TimeoutError, EOFError) as group:
                 at_least = self._explain(group)
             self.state = "down" if self.problem else "connecting"
+            self.on_state()
             pause = self._backoff.next(at_least)
             log.info("the line is down (%s); next try in %.1f s", self.problem, pause)
             await asyncio.sleep(pause)
@@ -109,6 +111,7 @@ class BrokerLink:
             receiver = await connection.attach(session.commands.entity, receiver=True)
             connection.grant(receiver, CREDIT)
             self.state, self.problem = "up", ""
+            self.on_state()
             self._backoff.reset()
             log.info("connected to %s, receiving from %s", namespace.host, session.commands.entity)
             async with asyncio.TaskGroup() as group:

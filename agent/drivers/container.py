@@ -173,6 +173,7 @@ class ContainerServer:
         self.handle = handle
         token = json.loads(handle.token)
         self._driver, self._id, self._pid, self._stdin = driver, str(token["id"]), int(token["pid"]), attached
+        self._family = proc.Family(self._pid)
         self.console = Console(int(token["lines"]))
         self.limits_applied: tuple[str, ...] = tuple(token["limits"])
         self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -200,6 +201,7 @@ class ContainerServer:
                 await asyncio.shield(self._tasks[1])
         self.console.flush()
         self._stdin.close()
+        self._family.close()
         self._driver.forget(self)
         if not self._ended.done():
             self._ended.set_result(Exit(code, time.time()))
@@ -210,6 +212,7 @@ class ContainerServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stdin.close()
+        self._family.close()
 
     async def wait(self) -> Exit:
         """See `Running.wait`."""
@@ -253,7 +256,7 @@ class ContainerServer:
 
     def usage(self) -> Usage | None:
         """See `Running.usage`."""
-        return None if self._ended.done() else proc.usage(self._pid)
+        return None if self._ended.done() else self._family.usage()
 
     def bound_ports(self) -> tuple[str, ...]:
         """See `Running.bound_ports`."""

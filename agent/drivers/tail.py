@@ -25,8 +25,8 @@ class Tail:
     """Reads a log file into a console, and keeps the file small."""
 
     def __init__(self, folder: Path) -> None:
-        self._log, self._mark = folder / LOG, folder / MARK
-        self._descriptor = os.open(self._log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.path, self._mark = folder / LOG, folder / MARK
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         first, self._offset = self._read_mark()
         self.console = Console(first)
         self.read_all()
@@ -46,20 +46,21 @@ class Tail:
         new.replace(self._mark)
 
     def read(self) -> bool:
-        """Read what has come, at most `MAX_READ`; whether anything had."""
+        """Read what has come, at most `MAX_READ`; whether there is more."""
         size = os.fstat(self._descriptor).st_size
         if size < self._offset:
             self._offset = 0  # somebody emptied it
         if size - self._offset > MAX_BEHIND:
             self._skip_to(size - MAX_READ)
-        if size == self._offset:
-            if size > MAX_FILE:
-                self._empty()
-            return False
-        data = os.pread(self._descriptor, MAX_READ, self._offset)
-        self._offset += len(data)
-        self.console.feed(data)
-        return True
+        if size > self._offset:
+            data = os.pread(self._descriptor, MAX_READ, self._offset)
+            self._offset += len(data)
+            self.console.feed(data)
+        if self._offset < size:
+            return True
+        if size > MAX_FILE and os.fstat(self._descriptor).st_size == self._offset:
+            self._empty()
+        return False
 
     def read_all(self) -> None:
         """Read to the end."""

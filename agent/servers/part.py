@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from agent.console import Console
 from agent.context import Context, Handler
 from agent.drivers.base import DriverError
 from agent.servers.keeper import Keeper
 from agent.servers.preparing import Preparer
-from agent.servers.probes import answers, players, query_of
+from agent.servers.sampling import sample
 from agent.servers.watching import ConsoleWatch
 from shared.messaging import codec
 from shared.messaging.agent_api import ServerState
@@ -25,7 +23,6 @@ from shared.messaging.server_messages import (
     CancelInstall,
     KillServer,
     RemoveServer,
-    Sample,
     SendLine,
     WatchConsole,
 )
@@ -33,11 +30,6 @@ from shared.messaging.server_spec import ServerSpec
 
 log = logging.getLogger("meridian.servers")
 T = TypeVar("T")
-
-SAMPLE_SECONDS: Final = 10.0
-MINUTE: Final = 60.0
-SAMPLES_A_REPORT: Final = 5
-HEALTH_MISSES: Final = 3
 
 
 class ServersPart:
@@ -70,7 +62,7 @@ class ServersPart:
                 await keeper.take_up()
             except (codec.WireError, DriverError, ValueError) as error:
                 log.error("%s cannot be taken up: %s", stored.id, error)  # noqa: TRY400  # one server must not stop the others
-        self._context.spawn(self._sample(), "sample servers")
+        self._context.spawn(sample(self._keepers), "sample servers")
 
     async def close(self) -> None:
         """See `Part.close`."""
@@ -140,65 +132,6 @@ class ServersPart:
     def _console(self, server_id: str) -> Console | None:
         keeper = self._keepers.get(server_id)
         return keeper.running.console if keeper is not None and keeper.running is not None else None
-
-    # ---------------------------------------------------------------- sampling
-
-    async def _sample(self) -> None:
-        """Each 10 s what runs is looked at; minutes are kept and told five at a time, a change of players at once."""
-        meters: dict[str, _Meter] = {}
-        while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            for server_id, keeper in tuple(self._keepers.items()):
-                if keeper.running is None or keeper.state not in ("running", "starting"):
-                    meters.pop(server_id, None)
-                    continue
-                meter = meters.setdefault(server_id, _Meter())
-                await self._look(keeper, meter)
-
-    async def _look(self, keeper: Keeper, meter: _Meter) -> None:
-        running, now = keeper.running, time.time()
-        usage = running.usage() if running else None
-        if usage is not None:
-            keeper.usage = (meter.percent(usage.cpu_seconds, now), round(usage.memory_mib, 1))
-        before = keeper.players
-        probe = query_of(keeper.spec)
-        if probe is not None and keeper.state == "running":
-            keeper.players = await players(probe, keeper.spec)
-        if keeper.spec.health is not None and keeper.state == "running" and running is not None:
-            well = (
-                keeper.players is not None
-                if probe is keeper.spec.health
-                else await answers(keeper.spec.health, keeper.spec, running)
-            )
-            meter.misses = 0 if well else meter.misses + 1
-            if meter.misses >= HEALTH_MISSES:
-                meter.misses = 0
-                log.warning("%s does not answer: killed, its crash policy decides", keeper.spec.server_id)
-                await running.kill()
-                return
-        if now - meter.minute >= MINUTE:
-            meter.minute = now
-            online = keeper.players.online if keeper.players else None
-            keeper.samples.append(Sample(round(now, 1), *keeper.usage, players=online))
-        moved = (before.online if before else None) != (keeper.players.online if keeper.players else None)
-        if moved or len(keeper.samples) >= SAMPLES_A_REPORT:
-            keeper.tell(None)
-
-
-class _Meter:
-    """What is remembered of a running server between two looks."""
-
-    def __init__(self) -> None:
-        self.minute = time.time()
-        self.misses = 0
-        self._cpu: tuple[float, float] | None = None
-
-    def percent(self, cpu_seconds: float, now: float) -> float:
-        """Of one core, since the last look."""
-        before, self._cpu = self._cpu, (cpu_seconds, now)
-        if before is None or now <= before[1]:
-            return 0.0
-        return round(max(0.0, cpu_seconds - before[0]) / (now - before[1]) * 100, 1)
 
 
 def _payload(cls: type[T], command: Command) -> T:

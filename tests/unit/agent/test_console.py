@@ -59,7 +59,6 @@ def test_a_listener_hears_each_line_until_it_is_ended() -> None:
     end()
     console.feed(b"ee\n")
     assert [line.text for line in heard] == ["one", "two"]
-    assert not console.listened
 
 
 def write(folder: Path, data: bytes) -> None:

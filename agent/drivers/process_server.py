@@ -1,0 +1,139 @@
+"""One game as a process: watched by its shim's end, written to, stopped, measured."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.console import Console
+from agent.drivers import proc
+from agent.drivers.base import DriverError, Exit, Handle, Usage
+from agent.drivers.cgroups import Group
+from agent.drivers.shim import kill_group, read_status
+from agent.drivers.tail import Tail
+from shared.messaging.server_spec import Stop
+
+
+class ProcessServer:
+    """See `agent.drivers.base.Running`."""
+
+    def __init__(
+        self,
+        forget: Callable[[ProcessServer], None],
+        home: Path,
+        handle: Handle,
+        shim_pid: int,
+        tail: Tail,
+        group: Group,
+        child: subprocess.Popen[bytes] | None,
+    ) -> None:
+        self.handle, self.tail = handle, tail
+        self.limits_applied = group.applied
+        self._forget, self._home, self._shim, self._group, self._child = forget, home, shim_pid, group, child
+        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._pidfd = -1
+        self._stdin = -1
+        self._family: proc.Family | None = None
+
+    @property
+    def console(self) -> Console:
+        """See `Running.console`."""
+        return self.tail.console
+
+    @property
+    def pid(self) -> int | None:
+        """The game's own process, below the shim."""
+        return next(iter(proc.children(self._shim)), None)
+
+    def watch(self) -> None:
+        """Have the loop call us when the shim ends, whoever's child it is."""
+        self._pidfd = os.pidfd_open(self._shim)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
+
+    def let_go(self) -> None:
+        """Stop watching; the game runs on."""
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+        if self._family is not None:
+            self._family.close()
+            self._family = None
+        if self._child is not None:
+            self._child.returncode = self._child.poll() or 0  # it is meant to outlive us: no warning about that
+        self.tail.close()
+
+    def _on_end(self) -> None:
+        code = read_status(self._home / "status")
+        kill_group(
+            self._shim, signal.SIGKILL
+        )  # what it left behind; before the wait, while the id is surely still ours
+        if self._child is not None:
+            shim_code = self._child.wait()
+            code = code if code is not None else (shim_code if shim_code < 0 else None)
+        self.tail.finish()
+        self.let_go()
+        self._group.remove()
+        self._forget(self)
+        if not self._ended.done():
+            self._ended.set_result(Exit(code, time.time()))
+
+    async def wait(self) -> Exit:
+        """See `Running.wait`."""
+        return await asyncio.shield(self._ended)
+
+    def write(self, line: str) -> None:
+        """See `Running.write`."""
+        if self._ended.done():
+            raise DriverError("not_running", "the server does not run")
+        try:
+            if self._stdin < 0:
+                self._stdin = os.open(self._home / "stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.write(self._stdin, line.encode() + b"\n")
+        except BlockingIOError:
+            raise DriverError("input_full", "the game does not read its input: 64 KiB wait already") from None
+        except OSError as error:
+            raise DriverError("not_running", f"the game's input is closed: {error.strerror}") from None
+
+    async def stop(self, stop: Stop) -> Exit:
+        """See `Running.stop`."""
+        if stop.method == "command":
+            with contextlib.suppress(DriverError):  # a game that does not read is ended by the time-out
+                self.write(stop.value)
+        else:
+            kill_group(self._shim, signal.Signals[stop.value])
+        try:
+            async with asyncio.timeout(stop.timeout_seconds):
+                return await self.wait()
+        except TimeoutError:
+            return await self.kill()
+
+    async def kill(self) -> Exit:
+        """See `Running.kill`."""
+        if not self._ended.done():
+            kill_group(self._shim, signal.SIGKILL)
+        return await self.wait()
+
+    def usage(self) -> Usage | None:
+        """See `Running.usage`."""
+        if self._ended.done():
+            return None
+        if self._family is None:
+            pid = self.pid
+            if pid is None:
+                return None
+            self._family = proc.Family(pid)
+        return self._family.usage()
+
+    def bound_ports(self) -> tuple[str, ...]:
+        """See `Running.bound_ports`."""
+        return () if self._ended.done() else proc.bound_ports(self._shim)

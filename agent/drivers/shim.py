@@ -1,0 +1,89 @@
+"""The shim that stands between the agent and a game.
+
+It is a small fixed shell script that waits for the game and writes its exit code to a file. That costs 100 KB and gives
+what a child of the agent cannot have: after an agent restart the game is nobody's child, and its exit code would be
+lost. The script's text is ours; program and arguments reach it as positional parameters, which a shell passes on
+without reading them.
+
+    agent ── shim (leads the session and process group) ── game ── its children
+              stdin   a FIFO, held open by the shim: it has no end when the agent goes
+              stdout  console.log, opened for appending
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from agent.drivers.base import DriverError, Plan
+from agent.drivers.cgroups import Group
+from agent.drivers.tail import LOG
+
+# trap with a command, unlike trap '', is reset in the child: the game sees its signals, the shim outlives them.
+_SHIM: Final = """
+status=$1 joins=$2; shift 2
+trap : HUP INT QUIT TERM
+IFS=:
+for join in $joins; do echo $$ >"$join" || exit 125; done
+unset IFS
+"$@"
+echo $? >"$status"
+"""
+
+
+def spawn(
+    home: Path, command: list[str], directory: Path, environment: dict[str, str], group: Group
+) -> subprocess.Popen[bytes]:
+    fifo, status = home / "stdin", home / "status"
+    status.unlink(missing_ok=True)
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo, 0o600)
+    # Opened for both ends the FIFO neither blocks here nor ever ends for the game.
+    with (
+        os.fdopen(os.open(fifo, os.O_RDWR | os.O_CLOEXEC), "r+b", buffering=0) as stdin,
+        os.fdopen(os.open(home / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as log,
+    ):
+        joins = ":".join(map(str, group.join))
+        shim = ["/bin/sh", "-c", _SHIM, "meridian-shim", str(status), joins, *command]
+        return subprocess.Popen(
+            shim, stdin=stdin, stdout=log, stderr=log, cwd=directory, env=environment, start_new_session=True
+        )
+
+
+def as_user(user: str | None) -> list[str]:
+    """The words before a command that give it another user and take every privilege; nothing without the rights."""
+    if user is None or os.geteuid() != 0:
+        return []
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise DriverError("no_such_user", f"this machine has no user {user!r}") from None
+    identity = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
+    return ["/usr/bin/setpriv", *identity, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--"]
+
+
+def environment_of(plan: Plan) -> dict[str, str]:
+    """What the game finds in its environment: nothing of ours but where programs are, and the language."""
+    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(plan.folder), "LANG": "C.UTF-8", "TZ": "UTC"}
+    for name in ("PATH", "LANG", "TZ"):
+        base[name] = os.environ.get(name, base[name])
+    return {**base, **plan.launch.env, "MERIDIAN_SERVER_ID": plan.server_id}
+
+
+def read_status(path: Path) -> int | None:
+    """The exit code as the shim saw it: a shell tells death by signal n as 128 + n."""
+    try:
+        code = int(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return 128 - code if 128 < code <= 128 + signal.NSIG else code
+
+
+def kill_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
