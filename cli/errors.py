@@ -1,13 +1,47 @@
-"""What a command says when it cannot do what was asked."""
+"""What a command says when it cannot do what was asked, and the code that the program leaves with.
+
+0: done. 1: refused, or it failed. 2: the command was not understood. 3: nobody is signed in, or the sign-in is over.
+4: there is no such thing. 5: the API cannot be reached. 130: interrupted (Ctrl-C).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+REFUSED, NOT_SIGNED_IN, NOT_THERE, UNREACHABLE, INTERRUPTED = 1, 3, 4, 5, 130
 
 
 class CliError(Exception):
-    """Told to the person in one line; the program leaves with code 1."""
+    """Told to the person in one line or a few."""
+
+    problem: ClassVar[str] = "refused"
+    exit_code: int = REFUSED
+
+    def document(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {"code": self.problem, "detail": str(self)}
+
+
+class NotSignedIn(CliError):
+    """There is no token, or it is over."""
+
+    problem = "not_signed_in"
+    exit_code = NOT_SIGNED_IN
+
+
+class NotThere(CliError):
+    """Nothing has that name."""
+
+    problem = "not_found"
+    exit_code = NOT_THERE
+
+
+class Unreachable(CliError):
+    """The API or the sign-in site does not answer."""
+
+    problem = "unreachable"
+    exit_code = UNREACHABLE
 
 
 @dataclass
@@ -21,11 +55,24 @@ class ApiError(CliError):
     request_id: str
     errors: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.exit_code = {401: NOT_SIGNED_IN, 404: NOT_THERE}.get(self.status, REFUSED)
+
     def __str__(self) -> str:
         lines = [self.detail or self.title]
         lines += [f"  {row.get('field', '')}: {row.get('message', '')}" for row in self.errors]
         lines.append(f"  ({self.code}, request {self.request_id})")
         return "\n".join(lines)
+
+    def document(self) -> dict[str, Any]:
+        """The problem's fields."""
+        return {
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail or self.title,
+            "errors": self.errors,
+            "request_id": self.request_id,
+        }
 
     @classmethod
     def from_body(cls, status: int, body: object) -> ApiError:

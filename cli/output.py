@@ -1,45 +1,94 @@
-"""Tables for people, JSON for programs."""
+"""Tables for people, JSON for programs.
+
+What the API tells is text, not markup, and holds what players typed: nothing of it may colour or steer the terminal.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+# Control characters (an escape sequence begins with one); a tab may stay.
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+WIDEST = 10_000  # columns of a table that goes to a file or a pipe: one row, one line
 
-def emit_json(value: object) -> None:
+
+def emit_json(value: object, *, to_err: bool = False) -> None:
     """Print a value as JSON, one document."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    stream = sys.stderr if to_err else sys.stdout
+    json.dump(value, stream, indent=2, ensure_ascii=False)
+    stream.write("\n")
+
+
+def emit_line(value: object) -> None:
+    """Print a value as JSON on one line: one of a stream."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def lines_of(text: str) -> str:
+    """Text of several lines, each without control characters."""
+    return "\n".join(map(plain, text.splitlines()))
+
+
+def plain(text: str) -> str:
+    """Text without control characters, so that what a player typed does not steer the reader's terminal."""
+    return _CONTROL.sub("", text)
+
+
+def line(text: str) -> None:
+    """Print a line of our own, as it is."""
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def table(rows: Iterable[dict[str, Any]], columns: Sequence[tuple[str, str]], empty: str) -> None:
-    """Print rows as a table.
+    """Print rows as a table. Where they do not fit, ids go first: names do as well in every command.
 
     Args:
         rows: what the API answered.
         columns: (heading, dotted path into the row).
-        empty: what to say when there is no row.
+        empty: what to say when there is no row; it goes to standard error, so that a pipe gets nothing.
     """
+    cells = [[cell(dig(row, path)) for _, path in columns] for row in rows]
+    if not cells:
+        err.print(f"[dim]{escape(empty)}[/dim]")
+        return
+    headings = [heading for heading, _ in columns]
+    paper = out if out.is_terminal else Console(width=WIDEST, highlight=False)
+    if len(headings) > 1 and _needs(headings, cells) > paper.width and headings[-1] == "ID":
+        headings, cells = headings[:-1], [row[:-1] for row in cells]
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, _ in columns:
-        grid.add_column(heading, overflow="fold", no_wrap=heading == "ID")
-    count = 0
-    for row in rows:
-        grid.add_row(*(cell(dig(row, path)) for _, path in columns))
-        count += 1
-    if count:
-        out.print(grid)
-    else:
-        out.print(f"[dim]{empty}[/dim]")
+    for heading in headings:
+        grid.add_column(heading, overflow="fold")
+    for row in cells:
+        grid.add_row(*map(escape, row))
+    paper.print(grid)
+
+
+def _needs(headings: list[str], cells: list[list[str]]) -> int:
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def details(item: dict[str, Any], fields: Sequence[tuple[str, str]]) -> None:
+    """Print one thing, a field a line."""
+    width = max(len(label) for label, _ in fields)
+    for label, path in fields:
+        text = escape(cell(dig(item, path)))
+        if not label and text == "-":  # goes on from the line above, and there is nothing to say
+            continue
+        out.print(f"[bold]{label.ljust(width)}[/bold]  {text}", soft_wrap=not out.is_terminal)
 
 
 def dig(row: dict[str, Any], path: str) -> object:
@@ -52,16 +101,21 @@ def dig(row: dict[str, Any], path: str) -> object:
 
 def cell(value: object) -> str:
     """A value as a person reads it."""
-    if value is None or value == "" or value == []:
+    if value is None or value == "" or value == [] or value == {}:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
         # Reasons come with a code and a sentence: a person wants the sentence.
-        return ", ".join(str(each.get("text") or each) if isinstance(each, dict) else str(each) for each in value)
+        texts = (str(each.get("text") or _pairs(each)) if isinstance(each, dict) else str(each) for each in value)
+        return plain(", ".join(texts))
     if isinstance(value, dict):
-        return ", ".join(f"{key}={inner}" for key, inner in value.items())
-    return ago(value) if isinstance(value, str) and _is_time(value) else str(value)
+        return plain(_pairs(value))
+    return ago(value) if isinstance(value, str) and _is_time(value) else plain(str(value))
+
+
+def _pairs(value: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={inner}" for key, inner in value.items())
 
 
 def ago(moment: str, now: datetime | None = None) -> str:

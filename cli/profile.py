@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,6 +70,27 @@ class Profile:
         with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(self), file, indent=2)
         fresh.replace(self.path)
+
+    def reload(self) -> None:
+        """Take the tokens as they are on disk now: another command may have renewed them."""
+        stored = type(self).load(self.name)
+        if stored.api == self.api:
+            self.__dict__.update(asdict(stored))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the profile against other commands that run at the same time. The lock goes with the process."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def at(self, api: str) -> Profile:
+        """This profile for another address of an API: its tokens stay where they came from."""
+        return self if api == self.api else Profile(name=self.name, api=api, auth=self.auth)
 
     def forget_tokens(self) -> None:
         """Sign out on this machine."""

@@ -37,17 +37,15 @@ class State:
         """Print one thing."""
         if self.as_json:
             output.emit_json(item)
-            return
-        width = max(len(label) for label, _ in fields)
-        for label, path in fields:
-            output.out.print(f"[bold]{label.ljust(width)}[/bold]  {output.cell(output.dig(item, path))}")
+        else:
+            output.details(item, fields)
 
     def say(self, text: str, item: object = None) -> None:
         """Tell that something was done; as JSON, what the API answered."""
         if self.as_json:
             output.emit_json(item if item is not None else {"message": text})
         else:
-            output.out.print(text)
+            output.line(text)
 
 
 def state(context: typer.Context) -> State:
@@ -55,3 +53,13 @@ def state(context: typer.Context) -> State:
     found = context.find_root().obj
     assert isinstance(found, State)
     return found
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something that cannot be taken back, unless told not to.
+
+    Raises:
+        Abort: the answer was no. (Without a terminal nobody can answer: then `--yes` must be there.)
+    """
+    if not yes:
+        typer.confirm(f"{question} Go on?", abort=True, err=True)

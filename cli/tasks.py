@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cli import output
 from cli.api import Api
-from cli.errors import CliError
+from cli.errors import CliError, Unreachable
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 1.0
+AWAY_SECONDS = 120.0  # so long the control plane may be away while somebody looks on
 MARKS = {"done": "[green]✓[/green]", "failed": "[red]✗[/red]", "skipped": "[dim]-[/dim]", "running": "…"}
 
 
@@ -22,7 +25,7 @@ def changes(api: Api, task_id: str) -> Iterator[dict[str, Any]]:
     """The task each time it has changed, to its end. Unchanged ones cost a 304 and no body."""
     etag, pause = "", FIRST_POLL_SECONDS
     while True:
-        response = api.call("GET", f"/v1/tasks/{task_id}", headers={"If-None-Match": etag} if etag else {})
+        response = _patiently(api, f"/v1/tasks/{task_id}", {"If-None-Match": etag} if etag else {})
         if response.status_code != 304:
             etag, pause = response.headers.get("etag", ""), FIRST_POLL_SECONDS
             task: dict[str, Any] = response.json()
@@ -33,17 +36,34 @@ def changes(api: Api, task_id: str) -> Iterator[dict[str, Any]]:
         pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
 
 
+def _patiently(api: Api, path: str, headers: dict[str, str]) -> httpx.Response:
+    """An answer, even if the control plane is being restarted: the task goes on meanwhile."""
+    end, told = time.monotonic() + AWAY_SECONDS, False
+    while True:
+        try:
+            return api.call("GET", path, headers=headers)
+        except Unreachable as error:
+            if time.monotonic() > end:
+                raise
+            if not told:
+                output.err.print(f"[dim]{escape(str(error))}; waiting for it[/dim]", soft_wrap=True)
+            told = True
+            time.sleep(LONGEST_POLL_SECONDS)
+
+
 def follow(api: Api, task_id: str, say: Callable[[str], None] | None = None) -> dict[str, Any]:
     """Show a task until it ends.
+
+    Args:
+        say: takes the lines (Rich markup) instead of standard error.
 
     Returns:
         The task as it ended well.
 
     Raises:
         CliError: it ended otherwise; the text has the reason and the last lines of what ran.
+        KeyboardInterrupt: somebody pressed Ctrl-C; they were told that the task goes on.
     """
-    told: dict[str, str] = {}
-    task: dict[str, Any] = {}
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -51,23 +71,48 @@ def follow(api: Api, task_id: str, say: Callable[[str], None] | None = None) -> 
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
     )
+    task: dict[str, Any] = {}
     with Progress(*columns, console=output.err, transient=True, disable=not output.err.is_terminal) as progress:
         bar = progress.add_task("waiting for the node", total=100)
-        for task in changes(api, task_id):
-            for step in task["steps"]:
-                if step["state"] != "running" and told.get(step["name"]) != step["state"]:
-                    told[step["name"]] = step["state"]
-                    (say or progress.console.print)(step_line(step))
-            running = next((step["name"] for step in task["steps"] if step["state"] == "running"), task["state"])
-            progress.update(bar, completed=task["percent"], description=running)
+        steps = _Steps(say or progress.console.print, patient=output.err.is_terminal)
+        try:
+            for task in changes(api, task_id):
+                running = steps.tell(task)
+                progress.update(bar, completed=task["percent"], description=escape(running or task["state"]))
+        except KeyboardInterrupt:
+            output.err.print(f"it goes on without you: `meridian tasks follow {task_id}`, or `tasks cancel {task_id}`")
+            raise
     if task["state"] != "succeeded":
         raise CliError(failure_text(task))
     return task
 
 
+class _Steps:
+    """Tells each step once when it is over; where there is no moving bar, also that a long one has begun."""
+
+    def __init__(self, say: Callable[[str], None], *, patient: bool) -> None:
+        self._say, self._patient = say, patient
+        self._told: dict[str, str] = {}
+
+    def tell(self, task: dict[str, Any]) -> str:
+        """Say what is new; the name of the step that runs."""
+        running = ""
+        for step in task["steps"]:
+            name, state = step["name"], step["state"]
+            if state == "running":
+                running = name
+                if not self._patient and name not in self._told:
+                    self._told[name] = state
+                    self._say(f"  {MARKS[state]} {name:<10} has begun")
+            elif self._told.get(name) != state:
+                self._told[name] = state
+                self._say(step_line(step))
+        return running
+
+
 def step_line(step: dict[str, Any]) -> str:
     """One step that is over, as a line."""
-    detail = f"  [dim]{step['detail']}[/dim]" if step.get("detail") else ""
+    detail = f"  [dim]{escape(output.plain(step['detail']))}[/dim]" if step.get("detail") else ""
     return f"  {MARKS.get(step['state'], '?')} {step['name']:<10} {step['seconds']:7.2f} s{detail}"
 
 
@@ -78,7 +123,7 @@ def failure_text(task: dict[str, Any]) -> str:
     lines = [
         f"{task['kind']} {task['state'].replace('_', ' ')}{where}: {failure.get('reason') or 'no reason was told'}"
     ]
-    lines += [f"  | {line}" for line in task.get("output", [])[-15:]]
+    lines += [f"  | {output.plain(line)}" for line in task.get("output", [])[-15:]]
     if task["state"] in ("failed", "timed_out"):
         lines.append(f"  `meridian tasks retry {task['id']}` tries again from that step")
     return "\n".join(lines)

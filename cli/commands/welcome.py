@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import output
-from cli.commands.console import read_lines
+from cli.commands.console import Reader
 from cli.errors import ApiError, CliError
 from cli.profile import Profile
 from cli.sign_in import sign_in
@@ -116,7 +116,7 @@ def _tell(current: State, server_id: str, node: dict[str, Any], seconds: float) 
     output.out.print(
         f"{server['name']} on {node['name']} is {server['status']}, {seconds:.1f} s after the agent came up"
     )
-    read_lines(current.api, server_id, seconds=3.0)
+    Reader(current.api, server_id).read(seconds=3.0)
     if server["join"]:
         output.out.print(f"[bold]join at {server['join']}[/bold]")
     folder = current.profile.path.parent

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.errors import NOT_SIGNED_IN, NOT_THERE
 from tests.support.command_line import CommandLine
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
@@ -40,7 +41,7 @@ def test_sign_in_found_an_organization_change_between_two_and_leave(meridian: Co
     assert stat.S_IMODE((meridian.home / "default.json").stat().st_mode) == 0o600
     assert meridian.run("logout").returncode == 0
     refused = meridian.run("whoami")
-    assert refused.returncode == 1
+    assert refused.returncode == NOT_SIGNED_IN
     assert "nobody is signed in" in refused.stderr
 
 
@@ -57,7 +58,7 @@ def test_a_wrong_password_is_told_and_nothing_is_kept(meridian: CommandLine) -> 
 def test_an_organization_that_is_not_ones_own_is_named_with_those_that_are(meridian: CommandLine) -> None:
     signed_in(meridian).ask("orgs", "create", "Mine")
     done = meridian.run("orgs", "use", "Theirs")
-    assert done.returncode == 1
+    assert done.returncode == NOT_THERE
     assert "'Theirs' names 0 of your organizations; you belong to: Mine" in done.stderr
 
 

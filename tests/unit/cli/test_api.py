@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from cli.api import Api
-from cli.errors import ApiError, CliError
+from cli.errors import ApiError, CliError, NotSignedIn, Unreachable
 from cli.profile import Profile
 
+BROKEN = 0  # in place of a status: the line ends without an answer
 Answer = tuple[int, dict[str, str], Any]
 
 
@@ -35,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.server.asked.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         status, headers, content = self.server.answers.pop(0)
+        if status == BROKEN:
+            self.close_connection = True
+            return
         payload = json.dumps(content).encode()
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(payload))}.items():
@@ -135,3 +140,38 @@ def test_nobody_signed_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("MERIDIAN_API_KEY", raising=False)
     with pytest.raises(CliError, match="nobody is signed in"):
         Api(Profile()).get("/v1/x")
+
+
+def test_a_broken_line_is_tried_again_where_that_does_nothing_twice(api: Api, script: Script) -> None:
+    script.answers = [(BROKEN, {}, None), (201, {}, {"id": "a"})]
+    assert api.post("/v1/x", {"name": "a"}) == {"id": "a"}
+    assert len({headers["idempotency-key"] for _, _, headers, _ in script.asked}) == 1
+    script.answers = [(BROKEN, {}, None)]
+    with pytest.raises(Unreachable):
+        api.call("DELETE", "/v1/x")
+
+
+def test_of_commands_at_the_same_time_one_renews_and_all_go_on(api: Api, script: Script) -> None:
+    """A refresh token that is sent twice ends the sign-in."""
+    fresh = {"access_token": "t2", "expires_in": 600, "refresh_token": "r2", "organization": "org_1"}
+    script.answers = [(200, {}, fresh), *[(200, {}, {})] * 4]
+    api.profile.access_expires_at = time.time() + 5
+    api.profile.save()
+    others = [Api(Profile.load("default")) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda other: other.get("/v1/x"), others))
+    assert [path for _, path, _, _ in script.asked].count("/v1/auth/token") == 1
+    assert {headers["authorization"] for _, path, headers, _ in script.asked if path == "/v1/x"} == {"Bearer t2"}
+
+
+def test_tokens_are_not_sent_to_another_address(api: Api) -> None:
+    api.profile.save()
+    elsewhere = api.profile.at("http://127.0.0.1:1")
+    assert (elsewhere.access_token, elsewhere.refresh_token) == ("", "")
+    with pytest.raises(NotSignedIn, match=r"nobody is signed in at http://127\.0\.0\.1:1"):
+        Api(elsewhere).get("/v1/x")
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 3), (404, 4), (403, 1), (409, 1), (500, 1)])
+def test_the_exit_code_tells_what_kind_of_refusal_it_was(status: int, code: int) -> None:
+    assert ApiError.from_body(status, {}).exit_code == code

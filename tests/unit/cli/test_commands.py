@@ -1,0 +1,78 @@
+"""How the program reads its words, and what its page says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.commands.stats import curve
+from cli.reference import page
+from tests.support.processes import ROOT
+
+REFERENCE = ROOT / "docs" / "reference" / "command-line.md"
+
+
+def meridian(tmp_path: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MERIDIAN_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *words],
+        cwd=ROOT,
+        env={**kept, "MERIDIAN_CONFIG_DIR": str(tmp_path), "MERIDIAN_API": "http://127.0.0.1:1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_page_is_what_the_program_is() -> None:
+    assert REFERENCE.read_text() == page(), "python -m cli.reference > docs/reference/command-line.md"
+
+
+@pytest.mark.parametrize("words", [("--json", "servers", "list"), ("servers", "list", "--json")])
+def test_json_is_asked_for_anywhere_and_a_refusal_is_json_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = meridian(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert json.loads(done.stderr)["code"] == "not_signed_in"
+
+
+def test_an_api_that_does_not_answer_has_its_own_code(tmp_path: Path) -> None:
+    done = meridian(tmp_path, "servers", "list", MERIDIAN_API_KEY="mk_x")
+    assert done.returncode == 5
+    assert "http://127.0.0.1:1 cannot be reached (Connection refused); `make run` starts it here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("logs",), "Here it is `console`"),
+        (("servers", "rm"), "Here it is `delete`"),
+        (("servers", "lst"), "Did you mean 'list'?"),
+    ],
+)
+def test_a_word_of_another_tool_or_a_slip_is_answered(tmp_path: Path, words: tuple[str, ...], answer: str) -> None:
+    done = meridian(tmp_path, *words)
+    assert done.returncode == 2
+    assert answer in done.stderr
+
+
+def test_completion_of_names_is_silent_without_an_api(tmp_path: Path) -> None:
+    done = meridian(tmp_path, _MERIDIAN_COMPLETE="complete_bash", COMP_WORDS="meridian servers show fi", COMP_CWORD="3")
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_completion_of_commands_needs_no_api(tmp_path: Path) -> None:
+    done = meridian(tmp_path, _MERIDIAN_COMPLETE="complete_bash", COMP_WORDS="meridian servers upg", COMP_CWORD="2")
+    assert done.stdout.split() == ["upgrade"]
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "bars"),
+    [([], 8, ""), ([0, 0], 8, "▁▁"), ([0, 50, 100], 8, "▁▅█"), ([0, 0, 9, 0], 2, "▁█"), ([1] * 100, 3, "███")],
+)
+def test_a_curve_keeps_its_peaks_where_it_is_narrow(values: list[float], width: int, bars: str) -> None:
+    assert curve(values, width) == bars
