@@ -106,12 +106,15 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        # Reasons come with a code and a sentence: a person wants the sentence.
-        texts = (str(each.get("text") or _pairs(each)) if isinstance(each, dict) else str(each) for each in value)
-        return plain(", ".join(texts))
+        return plain(", ".join(_sentence(each) if isinstance(each, dict) else str(each) for each in value))
     if isinstance(value, dict):
         return plain(_pairs(value))
     return ago(value) if isinstance(value, str) and _is_time(value) else plain(str(value))
+
+
+def _sentence(value: dict[str, Any]) -> str:
+    """Reasons come with a code and a sentence (health says `text`, placement `reason`): a person wants the sentence."""
+    return str(value.get("text") or value.get("reason") or _pairs(value))
 
 
 def _pairs(value: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -62,8 +63,9 @@ def whoami(context: typer.Context) -> None:
     current = state(context)
     me = current.api.get("/v1/me")
     if me.get("organization"):
-        me["organization_name"] = current.api.get("/v1/organization")["name"]
         me["role"] = current.api.get("/v1/me/permissions")["role"]
+        with suppress(ApiError):  # a key, or a role that may not see it
+            me["organization_name"] = current.api.get("/v1/organization")["name"]
     me["api"] = current.profile.api
     rows = (
         ("Name", "name"),

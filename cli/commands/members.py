@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import output
 from cli.commanding import Group
 from cli.complete import member_names, role_names
-from cli.errors import CliError
+from cli.errors import ApiError, CliError
 from cli.find import by_name
 from cli.state import confirm, state
 
@@ -20,6 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="MEMBER", help="Name, e-mail or id.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ROLE = "owner, admin, operator, billing, viewer, or a role of your own."
 COLUMNS = (("NAME", "name"), ("E-MAIL", "email"), ("ROLE", "role"), ("SINCE", "joined_at"), ("ID", "id"))
+ACCEPT = "to join, they sign in and run: meridian invitations accept "
 INVITED = (("E-MAIL", "email"), ("ROLE", "role"), ("STATE", "state"), ("ENDS", "expires_at"), ("ID", "id"))
 
 
@@ -122,18 +124,25 @@ def invite(
     emails: Annotated[list[str], typer.Argument(metavar="E-MAIL...", help="One address or several.")],
     role: Annotated[str, typer.Option(help=ROLE, autocompletion=role_names)] = "viewer",
 ) -> None:
-    """Invite people. The link of one address is told once, here: send it to them."""
+    """Invite people. What each needs to join is told once, here: send it to them."""
     current = state(context)
     chosen = role_id(current.api, role)
-    if len(emails) == 1:
-        made = current.api.post("/v1/invitations", {"email": emails[0], "role": chosen})
-        text = f"{emails[0]} is invited as {role}. To join, they sign in and run:\n\n"
-        current.say(f"{text}  meridian invitations accept {made['token']}\n", made)
-        return
-    done = current.api.post("/v1/invitations/bulk", {"emails": emails, "role": chosen})
-    current.show_list(done["results"], (("E-MAIL", "item"), ("DONE", "ok"), ("WHY NOT", "detail"), ("ID", "id")), "")
-    if done["failed"]:
-        raise CliError(f"{done['failed']} of {len(emails)} were not invited")
+    made: list[dict[str, Any]] = []
+    for email in emails:
+        try:
+            made.append(current.api.post("/v1/invitations", {"email": email, "role": chosen}))
+        except ApiError as error:
+            if len(emails) == 1:
+                raise
+            made.append({"email": email, **error.document()})
+    refused = [row for row in made if "code" in row]
+    if current.as_json:
+        output.emit_json(made)
+    else:
+        for row in made:
+            output.line(f"{row['email']}: {row['detail'] if 'code' in row else ACCEPT + row['token']}")
+    if refused:
+        raise CliError(f"{len(refused)} of {len(emails)} were not invited")
 
 
 @invitations.command("list")
@@ -148,7 +157,7 @@ def list_invitations(
         columns = (("ORGANIZATION", "organization"), ("ROLE", "role"), ("ENDS", "expires_at"), ("ID", "id"))
         current.show_list(current.api.get("/v1/me/invitations")["items"], columns, "you are invited to nothing")
         return
-    state_ = None if every else "open"
+    state_ = None if every else "pending"
     current.show_list(current.api.pages("/v1/invitations", state=state_), INVITED, "nobody is invited")
 
 
@@ -156,7 +165,7 @@ def list_invitations(
 def withdraw(context: typer.Context, name: Annotated[str, typer.Argument(metavar="E-MAIL or ID")]) -> None:
     """Take an open invitation back."""
     current = state(context)
-    found = next((row for row in current.api.pages("/v1/invitations", state="open") if row["email"] == name), None)
+    found = next((row for row in current.api.pages("/v1/invitations", state="pending") if row["email"] == name), None)
     found = found or by_name(current.api, "invitation", name)
     current.api.change("DELETE", f"/v1/invitations/{found['id']}", read=False)
     current.say(f"{found['email']} is no longer invited", found)

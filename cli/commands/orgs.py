@@ -121,4 +121,6 @@ def restore_org(context: typer.Context) -> None:
 
 
 def _name(current: State) -> str:
-    return str(current.api.get(PATH)["name"])
+    """Of the organization in use; a member may read this whatever the role."""
+    mine = current.api.get("/v1/me/organizations")["items"]
+    return next((str(row["name"]) for row in mine if row["id"] == current.profile.org_id), "the organization")

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ class CommandLine:
 
     house: HouseForTests
     home: Path
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
         """Its environment: nothing of the developer's own sign-in is seen."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MERIDIAN_")}
-        return {**kept, "MERIDIAN_CONFIG_DIR": str(self.home), "MERIDIAN_API": self.house.api, "COLUMNS": "200"}
+        own = {"MERIDIAN_CONFIG_DIR": str(self.home), "MERIDIAN_API": self.house.api, "COLUMNS": "200"}
+        return {**kept, **own, **self.more}
 
     def command(self, *words: str) -> list[str]:
         """The command of these words."""
