@@ -1,4 +1,5 @@
-"""`/diagnostics/*`, for whoever holds the function app's master key: what is configured, what answers, versions."""
+"""`/diagnostics/*`, for whoever holds the function app's master key: what is configured, what answers, versions; and
+what an operator does when a key got out."""
 
 from __future__ import annotations
 
@@ -98,3 +99,10 @@ async def diagnostics_versions(call: Call) -> Versions:
         packages={name: version(name) for name in PACKAGES},
         loaded_modules=len(sys.modules),
     )
+
+
+@routes.post("/diagnostics/access-token-keys/replace", auth=Auth.ADMIN)
+async def replace_access_token_keys(call: Call) -> None:
+    """Replace every key that signs access tokens, for when others may know one. All access tokens end: here at once,
+    elsewhere within five minutes; whoever uses one exchanges again."""
+    await call.services.identity.tokens.turn_keys(at_once=True)

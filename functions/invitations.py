@@ -9,6 +9,7 @@ from pydantic import Field
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.authorizer import caller_of
+from shared.identity.caller import Caller
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import Permission
 from shared.organizations import bulk
@@ -22,7 +23,8 @@ from shared.organizations.errors import (
     MemberLimit,
     RoleNotFound,
 )
-from shared.organizations.models import Invitation, InvitationState
+from shared.organizations.invitations import Made
+from shared.organizations.models import Invitation, InvitationState, MailState
 from shared.platform.clock import Timestamp
 from shared.platform.ids import InvitationId
 
@@ -65,14 +67,15 @@ class InvitationView(Out):
     role: str
     state: InvitationState
     invited_by: str
+    mail: MailState
     created_at: Timestamp
     expires_at: Timestamp
 
 
 class NewInvitation(InvitationView):
-    """An invitation just made, with the secret of its link: shown this once."""
+    """An invitation just made."""
 
-    token: str
+    token: str | None = Field(description="The secret of the link, shown this once; null where the API mails it.")
 
 
 @routes.get("/v1/invitations", permission=Permission.MEMBERS_READ)
@@ -83,30 +86,49 @@ async def list_invitations(call: Call, query: InvitationQuery) -> Page[Invitatio
 
 
 @routes.post(
-    "/v1/invitations", permission=Permission.MEMBERS_INVITE, status=201, response=NewInvitation, problems=_INVITING
+    "/v1/invitations",
+    permission=Permission.MEMBERS_INVITE,
+    rate="heavy",  # each may send a mail
+    status=201,
+    durable=True,
+    response=NewInvitation,
+    problems=_INVITING,
 )
 async def create_invitation(call: Call, body: InvitationCreate) -> Reply:
     """Invite an e-mail address, with or without an account. Open for 7 days; it counts against the member limit.
 
-    The reply holds the secret of the link, so it is not kept for an Idempotency-Key: an address has at most one open
-    invitation, and a second call says so.
+    The link is mailed, where mail is set up; else the reply holds its secret, and is therefore not kept for an
+    Idempotency-Key: an address has at most one open invitation, and a second call says so.
     """
-    by, invitation_id = await caller_of(call), InvitationId(call.new_id("inv"))
-    made = await call.services.invitations.invite(call.org, invitation_id, email=body.email, role=body.role, by=by)
-    shown = NewInvitation(**view_invitation(made.invitation).model_dump(), token=made.secret)
-    return Reply(shown, status=201, etag=made.invitation.etag, location=f"/v1/invitations/{invitation_id}")
+    made = await _invite(call, await caller_of(call), body.email, body.role)
+    token = made.secret if made.invitation.mail is MailState.NONE else None
+    shown = NewInvitation(**view_invitation(made.invitation).model_dump(), token=token)
+    return Reply(shown, status=201, etag=made.invitation.etag, location=f"/v1/invitations/{made.invitation.id}")
 
 
-@routes.post("/v1/invitations/bulk", permission=Permission.MEMBERS_INVITE, rate="heavy")
+@routes.post("/v1/invitations/bulk", permission=Permission.MEMBERS_INVITE, rate="heavy", durable=True)
 async def create_invitations(call: Call, body: InvitationsCreate) -> BulkResult:
     """Invite several addresses; each has a result of its own."""
-    by, invitations = await caller_of(call), call.services.invitations
+    by = await caller_of(call)
 
     async def invite(email: str) -> Invitation:
-        new = InvitationId(call.new_id("inv"))
-        return (await invitations.invite(call.org, new, email=email, role=body.role, by=by)).invitation
+        return (await _invite(call, by, email, body.role)).invitation
 
     return await bulk.each(body.emails, invite)
+
+
+async def _invite(call: Call, by: Caller, email: str, role: str) -> Made:
+    """Invite one address; with the flow that sends the mail, where mail is set up."""
+    invitation_id, mailed = InvitationId(call.new_id("inv")), call.services.settings.smtp_host is not None
+
+    async def begin_mail() -> None:
+        await call.durable.start_new(
+            "mail_invitation", f"mail-{invitation_id}", {"org_id": call.org, "id": invitation_id}
+        )
+
+    return await call.services.invitations.invite(
+        call.org, invitation_id, email=email, role=role, by=by, begin_mail=begin_mail if mailed else None
+    )
 
 
 @routes.get(

@@ -13,4 +13,5 @@ MODULES: Final[tuple[str, ...]] = (
     "orchestrations.task_sweep",
     "orchestrations.erase_organization",
     "orchestrations.signing_keys",
+    "orchestrations.mail_invitation",
 )

@@ -38,6 +38,7 @@ class Services:
     store = cached_property(ground.store)
     directory = cached_property(ground.directory)
     secrets = cached_property(ground.secrets)
+    mailer = cached_property(ground.mailer)
 
     # what the request pipeline takes
     authorizer = cached_property(doors.authorizer)
@@ -54,6 +55,8 @@ class Services:
     roles = cached_property(tenant.roles)
     members = cached_property(tenant.members)
     invitations = cached_property(tenant.invitations)
+    invitation_links = cached_property(tenant.invitation_links)
+    invitation_mails = cached_property(tenant.invitation_mails)
 
     # the customers' machines
     nodes = cached_property(machines.nodes)
@@ -99,6 +102,8 @@ class Services:
         }
         if self.settings.service_bus_connection is not None:
             found["messages"] = Dependency(self._ask_broker, "commands wait in their tasks and are sent again")
+        if self.settings.smtp_host is not None:
+            found["mail"] = Dependency(self.mailer.ping, "invitations' mails wait in their flows and are sent later")
         return found
 
     async def _ask_broker(self) -> None:

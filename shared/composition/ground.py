@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.composition import Services
+    from shared.platform.mail import Mailer
     from shared.platform.secrets import Secrets
     from shared.store.client import Database
     from shared.store.scoped import Store
@@ -39,3 +40,10 @@ def secrets(s: Services) -> Secrets:
     from shared.platform.secrets import open_secrets
 
     return open_secrets(s.settings, s.clock)
+
+
+def mailer(s: Services) -> Mailer:
+    """The mail server; only where one is set."""
+    from shared.platform.mail import SmtpMailer
+
+    return SmtpMailer(s.settings, s.clock)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shared.organizations.access import AccessReader
     from shared.organizations.erasure import Erasure
     from shared.organizations.invitations import Invitations
+    from shared.organizations.mails import InvitationLinks, InvitationMails
     from shared.organizations.members import Members
     from shared.organizations.roles import Roles
     from shared.organizations.service import Organizations
@@ -79,4 +80,18 @@ def invitations(s: Services) -> Invitations:
     from shared.organizations.invitations import Invitations
 
     parts = (s.users, s.memberships, s.roles, s.audit, s.clock)
-    return Invitations(s.store, InvitationIndex(s.directory, s.clock), *parts)
+    return Invitations(s.store, InvitationIndex(s.directory, s.clock), s.invitation_links, *parts)
+
+
+def invitation_links(s: Services) -> InvitationLinks:
+    """The secrets of invitations' links."""
+    from shared.organizations.mails import InvitationLinks
+
+    return InvitationLinks(s.secrets)
+
+
+def invitation_mails(s: Services) -> InvitationMails:
+    """The mails of invitations; only where a mail server is set."""
+    from shared.organizations.mails import InvitationMails
+
+    return InvitationMails(s.store, s.invitation_links, s.mailer, s.settings.invitation_url or "", s.clock)

@@ -6,8 +6,8 @@ site has verified it. The invitation's own ETag decides between two who answer a
 
 from __future__ import annotations
 
-import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,10 +26,12 @@ from shared.organizations.errors import (
     OrganizationDeleted,
 )
 from shared.organizations.index import InvitationIndex
+from shared.organizations.mails import InvitationLinks
 from shared.organizations.models import (
     ROSTER_ID,
     Invitation,
     InvitationState,
+    MailState,
     Member,
     Organization,
     Roster,
@@ -69,23 +71,38 @@ class Invitations:
         self,
         store: Store,
         index: InvitationIndex,
+        links: InvitationLinks,
         users: Users,
         access: AccessReader,
         roles: Roles,
         audit: Audit,
         clock: Clock,
     ) -> None:
-        self._store, self._index, self._users = store, index, users
+        self._store, self._index, self._links, self._users = store, index, links, users
         self._access, self._roles, self._audit, self._clock = access, roles, audit, clock
 
-    async def invite(self, org: OrgId, invitation_id: InvitationId, *, email: str, role: str, by: Caller) -> Made:
+    async def invite(
+        self,
+        org: OrgId,
+        invitation_id: InvitationId,
+        *,
+        email: str,
+        role: str,
+        by: Caller,
+        begin_mail: Callable[[], Awaitable[None]] | None = None,
+    ) -> Made:
         """Invite an address, to a role whose rights the inviting person holds.
+
+        `begin_mail` begins what will send the mail (None: no mail is sent). It is called before anything is written,
+        once all rules have said yes: one that finds no invitation ends by itself, and so no invitation stays without
+        its mail, whenever this process dies.
 
         Raises:
             RoleNotFound, CannotPassOn, AlreadyMember, InvitationExists, MemberLimit, InvitationsClosed
+            SecretsUnavailable: the secret of the link cannot be made.
         """
         now = self._clock.now()
-        address, secret = rules.normal_address(email), secrets.token_urlsafe(32)
+        address, secret = rules.normal_address(email), await self._links.secret_of(org, invitation_id)
         rules.check_may_assign(by.access, await self._roles.permissions(org, role), now)
         if await self._store.count(org, Member, filters={"email": address}):
             raise AlreadyMember(f"a member has the address {address}")
@@ -94,19 +111,24 @@ class Invitations:
             org_id=org,
             email=address,
             role=role,
-            token_hash=hashlib.sha256(secret.encode()).hexdigest(),
+            token_hash=self._links.kept(secret),
+            mail=MailState.WAITING if begin_mail else MailState.NONE,
             invited_by=by.user,
             expires_at=now + rules.INVITATION_LIFE,
             ttl=_KEPT_SECONDS,
         )
 
         async def attempt() -> Invitation:
+            nonlocal begin_mail
             roster = await self._store.get(org, Roster, ROSTER_ID)
             organization = await self._store.get(org, Organization, org)
             if not organization.invitations_open:
                 raise InvitationsClosed("the organization takes no invitations at the moment")
             key = rules.address_key(address)
             counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
+            if begin_mail is not None:
+                await begin_mail()
+                begin_mail = None  # once, however often the batch meets another writer
             shown = {"email": address, "role": role}
             told = self._audit.pending(org, by.actor, "invitation.made", _target(invitation), after=shown)
             await self._store.batch(org).create(invitation).replace(counted).create(told).commit()
@@ -159,7 +181,7 @@ class Invitations:
         Raises:
             InvitationNotFound: there is none, or it is no longer open.
         """
-        digest = hashlib.sha256(secret.encode()).hexdigest()
+        digest = self._links.kept(secret)
         entry = await self._index.of_secret(digest)
         offer = await self._offer(entry.org_id, entry.invitation_id) if entry else None
         if offer is None or not secrets.compare_digest(offer.invitation.token_hash, digest):

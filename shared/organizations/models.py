@@ -90,6 +90,15 @@ class InvitationState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class MailState(StrEnum):
+    """What has become of an invitation's mail."""
+
+    NONE = "none"  # mail is not set up: whoever invited has the link
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed"  # the mail server refuses it for good
+
+
 class Invitation(Document):
     """An invitation to an e-mail address."""
 
@@ -102,6 +111,7 @@ class Invitation(Document):
     expires_at: Timestamp
     answered_by: UserId | None = None
     answered_at: Timestamp | None = None
+    mail: MailState = MailState.NONE
 
     def open(self, now: datetime) -> bool:
         """Whether it can still be answered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -13,8 +13,8 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -88,6 +88,17 @@ class Settings(BaseSettings):
     key_vault_ca_file: str | None = None  # authority of the vault's certificate, where it is not a public one
     secrets_folder: str | None = None
 
+    smtp_host: str | None = None  # none: no mail is sent, and whoever invites is shown the link
+    smtp_port: int = Field(default=587, ge=1, le=65_535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_from: str | None = None
+    smtp_ca_file: str | None = None  # authority of the mail server's certificate, where it is not a public one
+    invitation_url: str | None = (
+        None  # of the page that takes an invitation's secret: `https://.../?invitation={token}`
+    )
+
     trusted_issuers: tuple[TrustedIssuer, ...] = ()  # as JSON: [{"issuer": ..., "jwks_uri": ..., "clients": [...]}]
     cursor_key: SecretStr | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -113,20 +124,47 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.environment == "production":
-            if self.cursor_key is None:
-                raise ValueError("MERIDIAN_CURSOR_KEY is missing: in production page cursors need a key of their own")
-            if not self.public_url.startswith("https://"):
-                raise ValueError("MERIDIAN_PUBLIC_URL must be https:// in production")
-            for origin in self.cors_origins:
-                if not origin.startswith("https://"):
-                    raise ValueError(f"MERIDIAN_CORS_ORIGINS: {origin} must be https:// in production")
-            for issuer in self.trusted_issuers:
-                if not issuer.jwks_uri.startswith("https://"):
-                    raise ValueError(f"MERIDIAN_TRUSTED_ISSUERS: {issuer.jwks_uri} must be https:// in production")
-        return self
+    # What depends on another setting is checked where the later one is read: so a mistake here stands in the one error
+    # beside all others, which a check of the finished model would not (there is none while a field is wrong).
+
+    @field_validator("public_url", "cors_origins", "trusted_issuers")
+    @classmethod
+    def _is_encrypted(cls, value: Any, info: ValidationInfo) -> Any:
+        addresses = (value,) if isinstance(value, str) else [getattr(each, "jwks_uri", each) for each in value]
+        plain = [address for address in addresses if not address.startswith("https://")]
+        if plain and _production(info):
+            raise ValueError(f"{', '.join(plain)} must be https:// in production")
+        return value
+
+    @field_validator("cursor_key")
+    @classmethod
+    def _has_a_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and _production(info):
+            raise ValueError("missing: in production page cursors need a key of their own")
+        return value
+
+    @field_validator("secrets_folder")
+    @classmethod
+    def _has_a_place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("key_vault_url") is None and _production(info):
+            raise ValueError("missing, and so is MERIDIAN_KEY_VAULT_URL: secrets need a place")
+        return value
+
+    @field_validator("smtp_from", "invitation_url")
+    @classmethod
+    def _is_there_for_mail(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("smtp_host") is not None:
+            raise ValueError("missing: mail is sent (MERIDIAN_SMTP_HOST)")
+        if value is not None and info.field_name == "invitation_url" and "{token}" not in value:
+            raise ValueError("must hold {token}, where the secret of the link goes")
+        return value
+
+    @field_validator("smtp_security")
+    @classmethod
+    def _is_secure(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and _production(info):
+            raise ValueError("must be starttls or tls in production")
+        return value
 
     def cursor_secret(self) -> bytes:
         """The key that seals page cursors: MERIDIAN_CURSOR_KEY, or in development one that follows from the store's."""
@@ -153,6 +191,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
 
+def _production(info: ValidationInfo) -> bool:
+    return info.data.get("environment") == "production"
+
+
 def _environment_name(location: tuple[int | str, ...]) -> str:
     """The environment variable that an error of pydantic speaks about."""
     if not location:
@@ -173,7 +215,8 @@ def load_settings(values: Mapping[str, Any] | None = None) -> Settings:
         parts = []
         for problem in error.errors(include_url=False, include_input=False):
             name = _environment_name(problem["loc"])
-            parts.append(f"{name} is missing" if problem["type"] == "missing" else f"{name}: {problem['msg']}")
+            reason = problem["msg"].removeprefix("Value error, ")
+            parts.append(f"{name} is missing" if problem["type"] == "missing" else f"{name}: {reason}")
         raise SettingsError("settings: " + "; ".join(sorted(parts))) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 import requests
 
 from tests.support.house import HouseForTests
+from tests.support.seeding import seed_house
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,19 @@ def test_the_page_of_the_api_and_what_it_draws_are_served(house: HouseForTests) 
     assert "https://" not in page.text, "nothing of the page comes from anywhere else"
     assert _get(house, "/openapi.json").json()["openapi"].startswith("3.1")
     assert "rate_limited" in _get(house, "/docs/problems").text
+
+
+def test_a_key_that_got_out_is_replaced_and_its_tokens_end(house: HouseForTests) -> None:
+    token = {"Authorization": f"Bearer {asyncio.run(seed_house(house.settings())).token}"}
+    assert _get(house, "/v1/organization", **token).status_code == 200
+    before = {key["kid"] for key in _get(house, "/.well-known/jwks.json").json()["keys"]}
+    url = f"{house.api}/diagnostics/access-token-keys/replace"
+    assert requests.post(url, timeout=30).status_code == 401
+    assert requests.post(url, headers={"x-functions-key": _master_key(house)}, timeout=30).status_code == 204
+    assert _get(house, "/v1/organization", **token).status_code == 401
+    after = {key["kid"] for key in _get(house, "/.well-known/jwks.json").json()["keys"]}
+    assert len(after) == 1
+    assert not before & after
 
 
 def test_everything_answers_and_then_the_store_is_gone_and_comes_back(house: HouseForTests) -> None:

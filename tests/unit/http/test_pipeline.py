@@ -333,7 +333,9 @@ async def test_if_none_match_may_name_several_versions(world: World, listed: str
 
 
 async def test_the_charge_of_the_store_is_told_in_development_only() -> None:
-    production = settings_for_tests(environment="production", public_url="https://a.example", cursor_key="k")
+    production = settings_for_tests(
+        environment="production", public_url="https://a.example", cursor_key="k", secrets_folder="/secrets"
+    )
     told, quiet = [
         await Doors(make(Backing(settings=settings))[0]).call("GET", "/v1/charged")
         for settings in (settings_for_tests(), production)

@@ -25,6 +25,36 @@ def test_every_missing_and_bad_name_stands_in_one_error(monkeypatch: pytest.Monk
     assert "\n" not in text
 
 
+def test_what_production_lacks_stands_in_the_same_error() -> None:
+    issuer = {"issuer": "https://a.example", "jwks_uri": "http://a.example/jwks", "clients": ["panel"]}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(
+            {
+                "environment": "production",
+                "public_url": "http://console.example",
+                "cors_origins": ("https://a.example", "http://b.example"),
+                "trusted_issuers": (issuer,),
+                "smtp_host": "mail.example",
+                "smtp_security": "none",
+                "body_limit_bytes": 1,
+            }
+        )
+    text = str(caught.value)
+    for name in (
+        "COSMOS_ENDPOINT is missing",
+        "MERIDIAN_PUBLIC_URL: ",
+        "MERIDIAN_CORS_ORIGINS: http://b.example must",
+        "MERIDIAN_TRUSTED_ISSUERS: http://a.example/jwks must",
+        "MERIDIAN_CURSOR_KEY: ",
+        "MERIDIAN_SECRETS_FOLDER: ",
+        "MERIDIAN_SMTP_SECURITY: ",
+        "MERIDIAN_SMTP_FROM: ",
+        "MERIDIAN_INVITATION_URL: ",
+        "MERIDIAN_BODY_LIMIT_BYTES: ",
+    ):
+        assert name in text
+
+
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSMOS_ENDPOINT", "http://localhost:8081/")
     monkeypatch.setenv("COSMOS_KEY", "a2V5")
@@ -59,10 +89,20 @@ def test_settings_cannot_be_changed() -> None:
         pytest.param({"public_url": "http://console.example"}, "MERIDIAN_PUBLIC_URL", id="plain http"),
         pytest.param({"cors_origins": ("http://a.example",)}, "MERIDIAN_CORS_ORIGINS", id="plain-http origin"),
         pytest.param({"cursor_key": None}, "MERIDIAN_CURSOR_KEY", id="no key for cursors"),
+        pytest.param({"key_vault_url": None}, "MERIDIAN_KEY_VAULT_URL", id="no place for secrets"),
+        pytest.param({"smtp_security": "none"}, "MERIDIAN_SMTP_SECURITY", id="mail in the clear"),
+        pytest.param({"smtp_host": "mail.example"}, "MERIDIAN_SMTP_FROM", id="mail from nobody"),
+        pytest.param({"invitation_url": "https://a.example/"}, "MERIDIAN_INVITATION_URL", id="a link without secret"),
     ],
 )
 def test_production_is_stricter(values: dict[str, object], named: str) -> None:
-    good = {**GOOD, "environment": "production", "public_url": "https://console.example", "cursor_key": "k"}
+    good = {
+        **GOOD,
+        "environment": "production",
+        "public_url": "https://console.example",
+        "cursor_key": "k",
+        "key_vault_url": "https://vault.example",
+    }
     assert not load_settings(good).development
     with pytest.raises(SettingsError, match=named):
         load_settings({**good, **values})
