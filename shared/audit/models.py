@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
@@ -71,3 +72,8 @@ class AuditPending(Document):
 
 
 SYSTEM = Actor(kind="system", id="system")
+
+
+def month_of(moment: datetime) -> str:
+    """The partition of the trail that an entry of this moment lies in."""
+    return moment.astimezone(UTC).strftime("%Y-%m")

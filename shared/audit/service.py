@@ -1,8 +1,8 @@
 """Writing and reading the audit trail.
 
 A change and its entry are one transactional batch: the entry waits in the organization's partition (`AuditPending`) and
-is moved to the trail right after. Whoever dies in between leaves it waiting, and it is moved before the trail is next
-read. So no change is without its entry, and no reader misses one.
+is moved to the trail soon after (`mover`). Whoever dies in between leaves it waiting, and it is moved before the trail is
+next read. So no change is without its entry, and no reader misses one.
 
     batch: change + pending       trail: create       pending: delete
     ----------------------|------------------|------------------|
@@ -16,10 +16,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from shared.audit.models import Actor, AuditEvent, AuditPending, Entry, Outcome, Target
+from shared.audit.models import Actor, AuditEvent, AuditPending, Entry, Outcome, Target, month_of
+from shared.audit.mover import Mover, event_of
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import AlreadyExists, Fault, Invalid, NotFound
+from shared.platform.errors import Fault, Invalid
 from shared.platform.ids import Ids, OrgId
 from shared.store.query import Slice, Where
 from shared.store.scoped import Store
@@ -33,6 +34,7 @@ class Audit:
 
     def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
         self._store, self._clock, self._ids = store, clock, ids
+        self._mover = Mover(store)
 
     def pending(
         self,
@@ -60,13 +62,21 @@ class Audit:
         )
 
     async def settle(self, *pending: AuditPending) -> None:
-        """Move entries whose batch is committed to the trail. What cannot be moved now waits for the next reader."""
-        for entry in pending:
-            try:
-                await self._move(entry)
-            except Fault:
-                telemetry.counter("audit.left_pending", "{entry}").add(1)
-                return
+        """Have entries whose batch is committed moved to the trail; nobody waits for it, a reader moves what is left."""
+        self._mover.add(*pending)
+
+    async def idle(self) -> None:
+        """Return when no entry is on its way."""
+        await self._mover.idle()
+
+    async def settle_all(self, org: OrgId) -> None:
+        """Move every entry of the organization that is not in the trail yet.
+
+        Raises:
+            Fault: the store does not answer.
+        """
+        await self._mover.idle()
+        await self._drain(org)
 
     async def record(
         self,
@@ -95,7 +105,7 @@ class Audit:
             after=_changed(after, before),
             reason=reason,
         )
-        await self._store.create(org, _event(self._ids.new("aud"), org, entry))
+        await self._store.create(org, event_of(self._ids.new("aud"), org, entry))
 
     async def refused(self, org: OrgId, actor: Actor, permission: str, target: Target, reason: str) -> None:
         """Note a refusal of permission. Fails open towards the refusal itself: it stands, noted or not, and is counted."""
@@ -120,11 +130,12 @@ class Audit:
             Invalid: the cursor is not one of this list.
         """
         if cursor is None:
-            await self._drain(org)
+            with suppress(Fault):  # the store that does not take them answers no list either
+                await self._drain(org)
         now = self._clock.now()
-        newest = _month(min(until, now) if until else now)
+        newest = month_of(min(until, now) if until else now)
         month, inner = (cursor[:7], cursor[8:]) if cursor else (newest, "")
-        oldest = max(_month(since) if since else "", _back(_month(now), KEPT_MONTHS))
+        oldest = max(month_of(since) if since else "", _back(month_of(now), KEPT_MONTHS))
         if not oldest <= month <= newest:
             raise Invalid("the cursor is not one that this list gave out")
         conditions = [*where, *_times(since, until)]
@@ -166,19 +177,13 @@ class Audit:
             if cursor is None:
                 return
 
-    async def _move(self, pending: AuditPending) -> None:
-        with suppress(AlreadyExists):  # moved before; only the deletion was missing
-            await self._store.create(pending.org_id, _event(pending.id, pending.org_id, pending.entry))
-        with suppress(NotFound):  # another reader was faster
-            await self._store.delete(pending.org_id, AuditPending, pending.id)
-
     async def _drain(self, org: OrgId) -> None:
-        waiting = await self._store.page(org, AuditPending, sort="id", limit=_MAX_PENDING)
-        await self.settle(*waiting.items)
-
-
-def _event(id: str, org: OrgId, entry: Entry) -> AuditEvent:
-    return AuditEvent(id=id, org_id=org, month=_month(entry.at), entry=entry)
+        while True:
+            waiting = await self._store.page(org, AuditPending, sort="id", limit=_MAX_PENDING)
+            if waiting.items:
+                await self._mover.move(waiting.items)
+            if waiting.cursor is None:
+                return
 
 
 def _changed(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -197,10 +202,6 @@ def _times(since: datetime | None, until: datetime | None) -> list[Where]:
     if until:
         found.append(Where("entry.at", "<", until))
     return found
-
-
-def _month(moment: datetime) -> str:
-    return f"{moment:%Y-%m}"
 
 
 def _back(month: str, count: int) -> str:

@@ -66,7 +66,6 @@ class Services:
     reports = cached_property(machines.reports)
     enrolments = cached_property(machines.enrolments)
     fleet = cached_property(machines.fleet)
-    comparisons = cached_property(machines.comparisons)
     certificates = cached_property(machines.certificates)
     authority = cached_property(machines.authority)
     namespaces = cached_property(machines.namespaces)
@@ -78,7 +77,6 @@ class Services:
     dispatcher = cached_property(games.dispatcher)
     server_reports = cached_property(games.server_reports)
     operations = cached_property(games.operations)
-    reconciler = cached_property(games.reconciler)
     consoles = cached_property(games.consoles)
     history = cached_property(games.history)
     tasks = cached_property(games.tasks)
@@ -117,6 +115,8 @@ class Services:
 
     async def close(self) -> None:
         """Close what was opened."""
+        if "audit" in self.__dict__:
+            await self.audit.idle()
         if "namespaces" in self.__dict__:
             await self.namespaces.close()
         if "secrets" in self.__dict__:

@@ -15,6 +15,7 @@ from shared.platform.errors import NotFound
 from shared.store.batch import MAX_OPERATIONS
 
 if TYPE_CHECKING:
+    from shared.audit.service import Audit
     from shared.identity.api_keys import ApiKeys
     from shared.identity.users import Users
     from shared.organizations.access import AccessReader
@@ -36,10 +37,17 @@ class Erasure:
     """Erases organizations whose grace is over."""
 
     def __init__(
-        self, store: Store, users: Users, keys: ApiKeys, nodes: NodeKeeper, access: AccessReader, clock: Clock
+        self,
+        store: Store,
+        users: Users,
+        keys: ApiKeys,
+        nodes: NodeKeeper,
+        access: AccessReader,
+        audit: Audit,
+        clock: Clock,
     ) -> None:
         self._store, self._users, self._keys, self._nodes = store, users, keys, nodes
-        self._access, self._clock = access, clock
+        self._access, self._audit, self._clock = access, audit, clock
 
     async def erase(self, org: OrgId) -> bool:
         """Erase it if its grace is over; False if it was restored, or is not due yet. Erasing twice changes nothing."""
@@ -51,6 +59,7 @@ class Erasure:
         await self._nodes.let_all_go(org, "the organization was erased", by=SYSTEM)
         await self._keys.forget_all(org)
         await self._forget_members(org)
+        await self._audit.settle_all(org)  # what waits in the partition would go with it
         await self._delete_all(org)
         await self._store.delete(org, Organization, org)
         self._access.forget(org)

@@ -11,6 +11,7 @@ from shared.organizations.models import Organization
 from shared.platform.errors import Invalid
 from shared.store.query import Where
 from tests.support.clocks import SetClock
+from tests.support.cosmos import CosmosPart
 from tests.support.seeding import Owner
 
 DAY = 24 * 3600.0
@@ -47,7 +48,36 @@ async def test_an_entry_that_was_moved_and_not_deleted_is_not_doubled(services: 
     told = services.audit.pending(owner.org, SYSTEM, "thing.made", TARGET)
     await services.store.create(owner.org, told)
     await services.audit.settle(told)
+    await services.audit.idle()
     await services.store.create(owner.org, told)  # as if the deletion had not happened
+    assert (await actions(services, owner)).count("thing.made") == 1
+    assert await services.store.count(owner.org, AuditPending) == 0
+
+
+async def test_many_entries_on_their_way_are_each_seen_once(services: Services, owner: Owner) -> None:
+    for _ in range(3):
+        batch = services.store.batch(owner.org)
+        told = [services.audit.pending(owner.org, SYSTEM, "thing.made", TARGET) for _ in range(70)]
+        for one in told:
+            batch.create(one)
+        await batch.commit()
+        await services.audit.settle(*told)
+    assert (await actions(services, owner)).count("thing.made") == 210  # a reader who comes before they are moved
+    await services.audit.idle()
+    assert await services.store.count(owner.org, AuditPending) == 0
+    assert (await actions(services, owner)).count("thing.made") == 210
+
+
+async def test_entries_that_cannot_be_moved_now_are_moved_by_a_reader(
+    cosmos: CosmosPart, services: Services, owner: Owner
+) -> None:
+    await services.audit.idle()
+    told = services.audit.pending(owner.org, SYSTEM, "thing.made", TARGET)
+    await services.store.batch(owner.org).create(told).commit()
+    cosmos.fault(status=403, n=1, method="POST", kind="docs")
+    await services.audit.settle(told)
+    await services.audit.idle()
+    assert await services.store.count(owner.org, AuditPending) == 1
     assert (await actions(services, owner)).count("thing.made") == 1
     assert await services.store.count(owner.org, AuditPending) == 0
 
