@@ -232,10 +232,9 @@ class CommandView(Out):
 )  # fmt: skip
 async def send_node_command(call: Call, node_id: NodeId, body: CommandCreate) -> Reply:
     """Ask the node something; the answer comes with the command's record."""
-    made = await call.services.node_commands.create(
-        call.org, call.new_id("tsk"), node_id, CommandType(body.type), by=actor_of(call)
+    made = await call.services.node_commands.ask(
+        call.org, call.new_id("tsk"), node_id, CommandType(body.type), flows=call.durable, by=actor_of(call)
     )
-    await call.durable.start_new("node_command", made.id, {"org_id": call.org, "id": made.id, "node_id": node_id})
     view = CommandView.model_validate(made, from_attributes=True)
     return Reply(view, status=202, location=f"/v1/nodes/{node_id}/commands/{made.id}")
 

@@ -1,4 +1,8 @@
-"""A command to a node itself: send, wait for its report until the deadline, write down what came."""
+"""Commands to a node itself: one flow waits for the report until the deadline, another sends what the door could not.
+
+The report's own trigger writes the outcome down. So a command costs four executions: the request, the flow's first turn,
+the report, the flow's last turn.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
-from shared.messaging.codec import from_wire
 from shared.messaging.reports import Outcome, Status
+from shared.nodes.commands import event_of
 from shared.platform.flows import Flows, Retry
 from shared.platform.ids import OrgId
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 blueprint = Flows()
 RETRY = Retry(1_000, 5)
+AGAIN = Retry(2_000, 6, backoff=2.0)  # for a minute: half of a command's life
+SILENCE = Outcome(Status.TIMED_OUT, "no_report", "the node did not answer in time")
 
 
 def event_payload(value: Any) -> dict[str, Any]:
@@ -29,33 +35,33 @@ def event_payload(value: Any) -> dict[str, Any]:
 
 @blueprint.orchestration_trigger(context_name="context")
 def node_command(context: df.DurableOrchestrationContext) -> Generator[Any, Any, str]:
-    """Input: org_id, node_id, id."""
+    """Input: org_id, node_id, id, deadline."""
     job: dict[str, Any] = context.get_input() or {}
-    sent = yield context.call_activity_with_retry("send_node_command_message", RETRY, job)
-    report = context.wait_for_external_event(sent["event"])
-    deadline: Any = context.create_timer(datetime.fromisoformat(sent["deadline"]))
+    report = context.wait_for_external_event(event_of(job["id"]))
+    deadline: Any = context.create_timer(datetime.fromisoformat(job["deadline"]))
     winner = yield context.task_any([report, deadline])
-    outcome: dict[str, Any] = {
-        "status": Status.TIMED_OUT.value,
-        "code": "no_report",
-        "detail": "the node did not answer in time",
-    }
     if winner is report:
         deadline.cancel()
-        outcome = event_payload(report.result)
-    yield context.call_activity_with_retry("end_node_command", RETRY, {**job, "outcome": outcome})
-    return str(outcome.get("status"))
+        return str(event_payload(report.result).get("status"))
+    yield context.call_activity_with_retry("end_node_command", RETRY, job)
+    return Status.TIMED_OUT.value
+
+
+@blueprint.orchestration_trigger(context_name="context")
+def resend_node_command(context: df.DurableOrchestrationContext) -> Generator[Any, Any, None]:
+    """Input as for `node_command`."""
+    yield context.call_activity_with_retry("send_node_command_message", AGAIN, context.get_input())
 
 
 @blueprint.activity_trigger(input_name="job")
-async def send_node_command_message(job: dict) -> dict:  # type: ignore[type-arg]  # the worker takes plain classes only
+async def send_node_command_message(job: dict) -> bool:  # type: ignore[type-arg]  # the worker takes plain classes only
     """Sign the command and put it into the node's queue."""
-    return await services().node_commands.send(OrgId(job["org_id"]), job["node_id"], job["id"])
+    await services().node_commands.send(OrgId(job["org_id"]), job["node_id"], job["id"])
+    return True
 
 
 @blueprint.activity_trigger(input_name="job")
-async def end_node_command(job: dict) -> str:  # type: ignore[type-arg]
-    """Write the outcome down."""
-    outcome = from_wire(Outcome, job["outcome"])
-    await services().node_commands.end(OrgId(job["org_id"]), job["id"], outcome)
-    return outcome.status.value
+async def end_node_command(job: dict) -> bool:  # type: ignore[type-arg]
+    """Write down that no report came."""
+    await services().node_commands.end(OrgId(job["org_id"]), job["node_id"], job["id"], SILENCE)
+    return True

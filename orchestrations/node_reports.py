@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 
@@ -41,15 +40,4 @@ async def node_reports(messages, client: str) -> None:  # type: ignore[no-untype
                 return
             raise
 
-    reports = services().reports
-    # In order for each node; nodes beside each other.
-    lanes: dict[str, list[bytes]] = {}
-    for message in messages:
-        sender = str((message.application_properties or {}).get("node", ""))
-        lanes.setdefault(sender, []).append(message.get_body())
-
-    async def work(bodies: list[bytes]) -> None:
-        for body in bodies:
-            await reports.take(body, raise_event)
-
-    await asyncio.gather(*(work(bodies) for bodies in lanes.values()))
+    await services().reports.take([message.get_body() for message in messages], raise_event)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from shared.nodes.capacity import Capacities
     from shared.nodes.certificates import Certificates
     from shared.nodes.commands import NodeCommands
-    from shared.nodes.comparing import Comparisons
     from shared.nodes.enrolment import Enrolments
     from shared.nodes.liveness import Fleet
     from shared.nodes.namespaces import Namespaces
@@ -35,9 +34,11 @@ REPORT_HANDLERS: Final = {
 }
 
 
-def report_handler(kind: ReportType) -> Callable[[Services, Report], Awaitable[None]] | None:
-    """What to do with a report of that kind, beside waking the orchestration that waits for it."""
-    place = REPORT_HANDLERS.get(kind)
+def report_handler(report: Report) -> Callable[[Services, Report], Awaitable[None]] | None:
+    """What to do with a report, beside waking the orchestration that waits for it."""
+    place = REPORT_HANDLERS.get(report.type)
+    if report.type is ReportType.COMMAND_RESULT and report.server_id is None:
+        place = "shared.nodes.commands:on_result"
     if place is None:
         return None
     module, _, name = place.partition(":")
@@ -91,13 +92,6 @@ def fleet(s: Services) -> Fleet:
     from shared.nodes.liveness import Fleet
 
     return Fleet(s.directory, s.clock)
-
-
-def comparisons(s: Services) -> Comparisons:
-    """When nodes are held against what is desired."""
-    from shared.nodes.comparing import Comparisons
-
-    return Comparisons(s.clock, s.settings.compare_pause_seconds)
 
 
 def certificates(s: Services) -> Certificates:

@@ -21,8 +21,8 @@ class SentCommand:
 class CommandSender(Protocol):
     """Signs an order and puts it into the node's queue.
 
-    Call it from a durable activity, never from an orchestrator (it does I/O) and never from a route (the task's
-    orchestration sends, so that nothing is sent that nobody waits for).
+    Call it from an activity, or from a route that has written the task down and begins its flow: never from an
+    orchestrator (it does I/O).
     """
 
     async def send(

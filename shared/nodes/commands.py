@@ -1,19 +1,31 @@
-"""Commands about a node itself, as people send them: written down, sent by an orchestration, ended by the node's report."""
+"""Commands about a node itself, as people send them.
+
+    door: written down ─┬─▶ sent ──▶ agent ──▶ report's trigger: the outcome is written down, the flow is told
+                        └─▶ flow: waits for the report until the deadline, and ends what nobody answered
+
+The door sends at once, beside the start of the flow. What it could not send, since the broker was away, a flow of its own
+sends again and again. Sent twice it is one command: the queue knows its id.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.audit.models import Actor, Target
 from shared.messaging import codec
-from shared.messaging.commands import CommandType, Order
-from shared.messaging.reports import Outcome
-from shared.nodes.errors import NodeNotFound, NodeStateConflict
-from shared.nodes.models import NodeCommand, NodeState
+from shared.messaging.commands import CommandType, Order, command_id, report_event
+from shared.messaging.reports import Outcome, Report
+from shared.nodes.errors import BrokerUnavailable, NodeNotFound, NodeStateConflict
+from shared.nodes.models import Node, NodeCommand, NodeState
 from shared.platform import tracing
-from shared.platform.errors import AlreadyExists
-from shared.platform.ids import NodeId, OrgId
+from shared.platform.clock import rfc3339
+from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
+from shared.platform.flows import Client, start_once
+from shared.platform.ids import PREFIXES, NodeId, OrgId, pattern
 
 if TYPE_CHECKING:
     from shared.composition import Services
@@ -21,6 +33,9 @@ if TYPE_CHECKING:
 LIFE: Final = timedelta(minutes=2)
 KEPT_SECONDS: Final = 7 * 86_400
 STEP: Final = "node"
+#: For the broker, of a caller who waits; after that it is a flow's.
+PATIENCE_SECONDS: Final = 3.0
+_NODE_ID: Final = re.compile(pattern(PREFIXES[NodeId]))
 
 
 class NodeCommands:
@@ -29,8 +44,10 @@ class NodeCommands:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def create(self, org: OrgId, id: str, node_id: NodeId, command: CommandType, *, by: Actor) -> NodeCommand:
-        """Write a command down; asked again with the same id, the one that was written.
+    async def ask(
+        self, org: OrgId, id: str, node_id: NodeId, command: CommandType, *, flows: Client, by: Actor
+    ) -> NodeCommand:
+        """Write a command down, send it and begin its flow; asked again with the same id, the one that was written.
 
         Raises:
             NodeNotFound, NodeStateConflict: nobody would ever answer.
@@ -45,10 +62,29 @@ class NodeCommands:
         try:
             stored = await services.store.batch(org).create(made).create(entry).commit()
         except AlreadyExists:
-            return await self.get(org, node_id, id)
-        await services.audit.settle(entry)
-        assert isinstance(stored[0], NodeCommand)
-        return stored[0]
+            found = await self.get(org, node_id, id)
+        else:
+            assert isinstance(stored[0], NodeCommand)
+            found = stored[0]
+        job = {"org_id": org, "node_id": node_id, "id": id, "deadline": rfc3339(found.created_at + LIFE)}
+        await asyncio.gather(
+            start_once(flows, "node_command", id, job),
+            self._send_at_once(node, found, flows, job),
+            services.audit.settle(entry),
+        )
+        return found
+
+    async def _send_at_once(self, node: Node, command: NodeCommand, flows: Client, job: dict[str, Any]) -> None:
+        try:
+            await self._send(node, command, PATIENCE_SECONDS)
+        except BrokerUnavailable:
+            await start_once(flows, "resend_node_command", f"{command.id}.send", job)
+
+    async def _send(self, node: Node, command: NodeCommand, within: float | None = None) -> None:
+        trace = tracing.current.get()
+        order = Order(CommandType(command.command), STEP, life=LIFE)
+        traceparent = trace.traceparent if trace else None
+        await self._services.nodes.send_to(node, order, task_id=command.id, traceparent=traceparent, within=within)
 
     async def get(self, org: OrgId, node_id: str, id: str) -> NodeCommand:
         """A command's record.
@@ -61,22 +97,37 @@ class NodeCommands:
             raise NodeNotFound(f"node {node_id} was sent no command {id}")
         return found
 
-    async def send(self, org: OrgId, node_id: str, id: str) -> dict[str, Any]:
-        """Send it; for an activity. The event to wait for, and until when."""
+    async def send(self, org: OrgId, node_id: str, id: str) -> None:
+        """Send one that the door could not; for an activity."""
         found = await self.get(org, node_id, id)
-        order = Order(CommandType(found.command), STEP, life=LIFE)
-        trace = tracing.current.get()
-        sent = await self._services.commands.send(
-            org, node_id, order, task_id=id, traceparent=trace.traceparent if trace else None
-        )
-        return {"event": sent.event, "deadline": sent.expires_at.isoformat()}
+        if found.state == "sent":
+            await self._send(await self._services.nodes.get(org, found.node_id), found)
 
-    async def end(self, org: OrgId, id: str, outcome: Outcome) -> None:
-        """Write down what came of it; the first outcome stands."""
+    async def end(self, org: OrgId, node_id: str, id: str, outcome: Outcome) -> None:
+        """Write down what came of it; the first outcome stands, and only the command's own node may tell one."""
+        changes = [
+            {"op": "set", "path": "/state", "value": outcome.status.value},
+            {"op": "set", "path": "/outcome", "value": codec.to_wire(outcome)},
+        ]
+        with suppress(NotFound, PreconditionFailed):  # forgotten, ended before, or another node's
+            await self._services.store.patch(org, NodeCommand, id, changes, condition=_open_for(node_id))
 
-        def change(found: NodeCommand) -> NodeCommand:
-            if found.state != "sent":
-                return found
-            return found.having(state=outcome.status.value, outcome=codec.to_wire(outcome))
 
-        await self._services.store.update(org, NodeCommand, id, change)
+def _open_for(node_id: str) -> str:
+    """A filter of the store: the command has not ended, and is this node's."""
+    if not _NODE_ID.match(node_id):
+        raise NodeNotFound(f"{node_id[:64]!r} is no node's id")
+    return f"from c where c.type = 'node_command' and c.state = 'sent' and c.node_id = '{node_id}'"
+
+
+def event_of(id: str) -> str:
+    """The external event that brings the outcome of a command."""
+    return report_event(command_id(id, STEP))
+
+
+async def on_result(services: Services, report: Report) -> None:
+    """A command about the node itself has ended."""
+    if report.task_id is None or report.command_id != command_id(report.task_id, STEP):
+        return
+    outcome = codec.from_wire(Outcome, report.payload)
+    await services.node_commands.end(OrgId(report.org_id), report.node_id, report.task_id, outcome)

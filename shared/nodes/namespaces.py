@@ -247,8 +247,18 @@ class Namespaces:
 
     # ---------------------------------------------------------------- sending
 
-    async def send(self, name: str, queue: str, body: str, *, id: str, subject: str, life: timedelta) -> None:
-        """Put a message into a queue; returns when the broker has stored it.
+    async def send(
+        self,
+        name: str,
+        queue: str,
+        body: str,
+        *,
+        id: str,
+        subject: str,
+        life: timedelta,
+        within: float | None = None,
+    ) -> None:
+        """Put a message into a queue; returns when the broker has stored it. `within`: seconds, if other than usual.
 
         Raises:
             BrokerUnavailable: it could not be; the same message may be sent again, its id makes it one.
@@ -263,7 +273,7 @@ class Namespaces:
             # One at a time: of two coroutines that use one sender of the SDK, one may wait for its outcome for ever.
             async with self._sending.setdefault((name, queue), asyncio.Lock()):
                 sender = await self._sender(name, queue)
-                await sender.send_messages(message, timeout=SEND_SECONDS)
+                await sender.send_messages(message, timeout=within or SEND_SECONDS)
         except (ServiceBusError, OSError, ValueError) as error:
             await self._close_sender((name, queue))
             raise BrokerUnavailable(f"{queue} does not take the message: {type(error).__name__}") from error

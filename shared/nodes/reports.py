@@ -6,9 +6,10 @@ what is stored from a report is stored by what it says, not by how often it come
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.audit.models import Actor, Target
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("meridian.nodes")
 #: Raises an external event: instance id, event name, JSON.
 Raise = Callable[[str, str, str], Awaitable[None]]
-#: What is done with a report, and which of those belongs to a kind of report: other domains name theirs.
+#: What is done with a report, and which of those belongs to a report: other domains name theirs.
 Handler = Callable[["Services", Report], Awaitable[None]]
-HandlerOf = Callable[[ReportType], Handler | None]
+HandlerOf = Callable[[Report], Handler | None]
 
 
 class ReportRefused(Fault):
@@ -54,23 +55,35 @@ class Reports:
         self._handler_of = handler_of
         self._seen: dict[str, None] = {}  # ids lately handled here: spares the work, not needed for correctness
 
-    async def take(self, body: bytes, raise_event: Raise) -> None:
-        """Handle one message of the queue. Whatever is wrong with it is noted, and the message is done with.
+    async def take(self, bodies: Sequence[bytes], raise_event: Raise) -> None:
+        """Handle messages of the queue: those that hang together in their order, the others beside each other.
+
+        Whatever is wrong with a message is noted, and it is done with.
 
         Raises:
-            Fault: of a kind in `AGAIN`; the message is to come again.
+            Fault: of a kind in `AGAIN`; the messages are to come again.
         """
-        try:
-            report = await self._open(body)
-        except (ReportRefused, CertificateRefused) as refusal:
-            await self._note_refusal(body, refusal.reason)
-            return
-        if report.id in self._seen:
-            return
-        await self._handle(report, raise_event)
-        self._seen[report.id] = None
-        if len(self._seen) > MAX_SEEN:
-            self._seen.pop(next(iter(self._seen)))
+        lanes: dict[str, list[Report]] = {}
+        for body in bodies:
+            try:
+                report = await self._open(body)
+            except (ReportRefused, CertificateRefused) as refusal:
+                await self._note_refusal(body, refusal.reason)
+            else:
+                lanes.setdefault(_lane_of(report), []).append(report)
+        done = await asyncio.gather(*(self._work(lane, raise_event) for lane in lanes.values()), return_exceptions=True)
+        for failure in done:
+            if failure is not None:
+                raise failure
+
+    async def _work(self, lane: list[Report], raise_event: Raise) -> None:
+        for report in lane:
+            if report.id in self._seen:
+                continue
+            await self._handle(report, raise_event)
+            self._seen[report.id] = None
+            if len(self._seen) > MAX_SEEN:
+                self._seen.pop(next(iter(self._seen)))
 
     async def _open(self, body: bytes) -> Report:
         envelope = body.decode("latin-1")
@@ -92,7 +105,7 @@ class Reports:
     async def _handle(self, report: Report, raise_event: Raise) -> None:
         telemetry.counter("nodes.reports", "{report}").add(1, {"type": report.type.value})
         try:
-            handler = self._handler_of(report.type)
+            handler = self._handler_of(report)
             if handler is not None:
                 await handler(self._services, report)
         except (Fault, codec.WireError) as error:
@@ -117,6 +130,13 @@ class Reports:
         await self._services.audit.record(
             OrgId(org), actor, "node.report_refused", target, outcome=AuditOutcome.REFUSED, reason=reason[:500]
         )
+
+
+def _lane_of(report: Report) -> str:
+    """Reports with the same lane are handled in their order: of one server, or of one node about itself."""
+    if report.server_id is not None:
+        return report.server_id
+    return report.id if report.type is ReportType.COMMAND_RESULT else report.node_id
 
 
 def _claim(body: bytes) -> dict[str, Any]:

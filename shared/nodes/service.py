@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -254,26 +254,19 @@ class Nodes:
             server_time=services.clock.now(),
         )
 
-    async def beat(
-        self, holder: Holder, skew: float, beat: Beat, look: Callable[[], Awaitable[bool]] | None = None
-    ) -> BeatAnswer:
-        """A node lives. Written only where something changed; a repeated beat is answered and changes nothing.
-
-        Args: `look` is asked with each beat that is not a repeated one; True from it asks for the next beat soon.
-        """
+    async def beat(self, holder: Holder, skew: float, beat: Beat) -> BeatAnswer:
+        """A node lives. Written only where something changed; a repeated beat is answered and changes nothing."""
         services = self._services
         accepted_protocol(beat.protocol)
         watched = await services.fleet.watched(holder.shard, holder.place)
-        wanted = False
         if services.fleet.fresh(holder.shard, holder.place, beat.sequence):
             await services.fleet.hear(holder.shard, holder.place)
             await self._keep(holder, skew, beat, watched=watched)
-            wanted = look is not None and await look()
         restless = beat.journal_depth > 0 or any(
             one.state in ("installing", "starting", "stopping") for one in beat.servers
         )
         return BeatAnswer(
-            next_seconds=next_beat(watched=watched or wanted, restless=restless),
+            next_seconds=next_beat(watched=watched, restless=restless),
             watched=watched,
             server_time=services.clock.now(),
         )
@@ -307,16 +300,22 @@ class Nodes:
         self, org_id: str, node_id: str, order: Order, *, task_id: str, traceparent: str | None = None
     ) -> SentCommand:
         """See `shared.messaging.sender.CommandSender.send`."""
-        services = self._services
         node = await self.get(OrgId(org_id), node_id)
+        return await self.send_to(node, order, task_id=task_id, traceparent=traceparent)
+
+    async def send_to(
+        self, node: Node, order: Order, *, task_id: str, traceparent: str | None = None, within: float | None = None
+    ) -> SentCommand:
+        """As `send`, to a node that was read just now; within so many seconds, if they are given."""
+        services = self._services
         if node.state is NodeState.DECOMMISSIONED:
-            raise NodeStateConflict(f"node {node_id} is decommissioned: nobody reads its queue")
+            raise NodeStateConflict(f"node {node.id} is decommissioned: nobody reads its queue")
         signer = await services.authority.signer()
-        command = build_command(order, org_id, node_id, task_id, services.clock.now(), traceparent)
+        command = build_command(order, node.org_id, node.id, task_id, services.clock.now(), traceparent)
         envelope = seal_command(command, signer.key, signer.key_id)
         life = min(order.life, MAX_COMMAND_LIFE)
         await services.namespaces.send(
-            node.namespace, node.queue, envelope, id=command.id, subject=command.type.value, life=life
+            node.namespace, node.queue, envelope, id=command.id, subject=command.type.value, life=life, within=within
         )
         return SentCommand(command.id, report_event(command.id), command.expires_at)
 

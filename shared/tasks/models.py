@@ -45,7 +45,6 @@ class TaskKind(StrEnum):
     SUSPEND = "server.suspend"
     RESUME = "server.resume"
     DELETE = "server.delete"
-    RECONCILE = "server.reconcile"  # nobody asked: the node had something else than is desired
 
 
 class Step(BaseModel):
@@ -122,7 +121,6 @@ STEPS_OF = {
     TaskKind.SUSPEND: 1,
     TaskKind.RESUME: 3,
     TaskKind.DELETE: 2,  # stop, remove
-    TaskKind.RECONCILE: 3,  # configure, start, ready: most often
 }
 
 

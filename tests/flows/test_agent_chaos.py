@@ -191,9 +191,11 @@ def test_the_control_plane_is_killed_and_comes_back(house: HouseForTests, api: A
 def test_the_broker_is_killed_and_comes_back(house: HouseForTests, api: ApiClient, crowd: Crowd) -> None:
     house.kill("bus")
     until(lambda: all(agent.link.state != "up" for agent in crowd.agents), "all have noticed")
+    asked_meanwhile = ask(api, crowd.node_ids[:2])
     house.start("bus")
     until(lambda: all(agent.link.state == "up" for agent in crowd.agents), "all are back")
     all_answered(api, ask(api, crowd.node_ids))
+    all_answered(api, asked_meanwhile)
 
 
 def test_the_line_stalls_and_is_cut_and_comes_back(api: ApiClient, crowd: Crowd) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from orchestrations import reconcile_server, server_flows
+from orchestrations import server_flows
 from shared.servers.dispatch import event_of
 from shared.tasks.models import TaskKind
+from tests.support.histories import History, names
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 JOB = {
     "org_id": "org_1",
     "task_id": "tsk_1",
@@ -25,88 +24,13 @@ SENT = {**JOB, "kind": "server.start", "sent": True}
 RETRYABLE = {"status": "failed", "result": {"report": {"steps": [{"state": "failed", "retryable": True}]}}}
 
 
-class History:
-    """Events as the extension records them; `next` begins another turn."""
-
-    def __init__(self, name: str, job: dict[str, Any]) -> None:
-        self.name, self.job, self.clock, self.events = name, job, NOW, []
-        self._turn()
-        started = {"EventType": 0, "EventId": -1, "Name": name, "Version": "", "Input": json.dumps(job)}
-        self._add({**started, "OrchestrationInstance": {"InstanceId": "tsk_1"}})
-
-    def _add(self, event: dict[str, Any]) -> None:
-        stamp = self.clock.isoformat().replace("+00:00", "Z")
-        self.events.append({"EventId": -1, "IsPlayed": False, "Timestamp": stamp, **event})
-
-    def _turn(self) -> None:
-        for event in self.events:
-            event["IsPlayed"] = True
-        self._add({"EventType": 12})
-
-    def next(self, *events: dict[str, Any], after: timedelta = timedelta(seconds=1)) -> History:
-        self.clock += after
-        self._turn()
-        for event in events:
-            self._add(event)
-        return self
-
-    def scheduled(self, id: int, name: str) -> dict[str, Any]:
-        return {"EventType": 4, "EventId": id, "Name": name, "Input": "{}"}
-
-    def completed(self, id: int, result: Any) -> dict[str, Any]:
-        return {"EventType": 5, "TaskScheduledId": id, "Result": json.dumps(result)}
-
-    def timer(self, id: int, at: datetime) -> dict[str, Any]:
-        return {"EventType": 10, "EventId": id, "FireAt": at.isoformat().replace("+00:00", "Z")}
-
-    def fired(self, id: int, at: datetime) -> dict[str, Any]:
-        return {"EventType": 11, "TimerId": id, "FireAt": at.isoformat().replace("+00:00", "Z")}
-
-    def raised(self, name: str, value: Any) -> dict[str, Any]:
-        return {"EventType": 15, "Name": name, "Input": json.dumps(json.dumps(value))}
-
-    def replay(self) -> dict[str, Any]:
-        """What the orchestrator asks for, with this history behind it."""
-        context = {
-            "history": self.events,
-            "input": json.dumps(self.job),
-            "instanceId": "tsk_1",
-            "isReplaying": False,
-            "parentInstanceId": None,
-            "upperSchemaVersion": 1,
-            "upperSchemaVersionNew": 2,
-            "longRunningTimerIntervalDuration": "3.00:00:00",
-            "maximumShortTimerDuration": "6.00:00:00",
-        }
-        module = reconcile_server if self.name == "reconcile_server" else server_flows
-        handler = getattr(module, self.name)._function.get_user_function()
-        found: dict[str, Any] = json.loads(handler(json.dumps(context)))
-        return found
-
-
-def flat(actions: Any) -> list[dict[str, Any]]:
-    if isinstance(actions, list):
-        return [each for action in actions for each in flat(action)]
-    inner = actions.get("compoundActions")
-    return flat(inner) if inner else [actions]
-
-
-def names(state: dict[str, Any]) -> list[str]:
-    """Activities, events and timers in order."""
-    kinds = {5: "timer"}
-    return [
-        action.get("functionName") or action.get("externalEventName") or kinds[action["actionType"]]
-        for action in flat(state["actions"])
-    ]
-
-
 def event(kind: TaskKind, attempt: int = 1) -> str:
     return event_of("tsk_1", kind, attempt)
 
 
 def provisioning() -> History:
     """Begun, sent, waiting."""
-    history = History("provision_server", JOB)
+    history = History(server_flows, "provision_server", JOB)
     history.events.append(
         {
             "EventType": 4,
@@ -127,12 +51,12 @@ WAITING = ["send_server_command", PROVISION, "cancel.1", "timer"]
 
 def waiting() -> History:
     history = provisioning()
-    history._add(history.timer(1, DEADLINE))
+    history.add(history.timer(1, DEADLINE))
     return history
 
 
 def test_it_sends_first() -> None:
-    state = History("provision_server", JOB).replay()
+    state = History(server_flows, "provision_server", JOB).replay()
     assert names(state) == ["send_server_command"]
     assert not state["isDone"]
 
@@ -160,7 +84,7 @@ def test_a_retryable_failure_is_followed_by_a_pause_and_another_attempt() -> Non
     state = history.replay()
     assert names(state) == [*WAITING, "timer"]
     pause = history.clock + timedelta(seconds=5)
-    history._add(history.timer(2, pause))
+    history.add(history.timer(2, pause))
     history.next(history.fired(2, pause), after=timedelta(seconds=5))
     assert names(history.replay()) == [*WAITING, "timer", "send_server_command"]
 
@@ -181,30 +105,10 @@ START = event(TaskKind.START)
 
 
 def test_what_was_sent_with_the_request_is_only_waited_for() -> None:
-    state = History("operate_server", SENT).replay()
+    state = History(server_flows, "operate_server", SENT).replay()
     assert names(state) == [START, "cancel.1", "timer"]
-    history = History("operate_server", SENT)
-    history._add(history.timer(0, DEADLINE))
+    history = History(server_flows, "operate_server", SENT)
+    history.add(history.timer(0, DEADLINE))
     state = history.next(history.raised(START, {"status": "succeeded"})).replay()
     assert (state["isDone"], state["output"]) == (True, "succeeded"), "no activity at all: two turns"
     assert names(state) == [START, "cancel.1", "timer"]
-
-
-def test_a_reconciliation_is_sent_and_waited_for_like_every_other() -> None:
-    history = History("reconcile_server", {**JOB, "kind": "server.reconcile"})
-    assert names(history.replay()) == ["send_server_command"]
-    history._add(
-        {
-            "EventType": 4,
-            "EventId": 0,
-            "IsPlayed": False,
-            "Timestamp": history.events[0]["Timestamp"],
-            "Name": "send_server_command",
-            "Input": "{}",
-        }
-    )
-    history.next(history.completed(0, True))
-    history._add(history.timer(1, DEADLINE))
-    done = event(TaskKind.RECONCILE)
-    state = history.next(history.raised(done, {"status": "succeeded"})).replay()
-    assert (state["isDone"], state["output"]) == (True, "succeeded")
