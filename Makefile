@@ -6,7 +6,7 @@ DATA ?= .meridian
 READY := $(VENV)/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: run demo test lint unit bench clean-data setup help
+.PHONY: run demo test lint unit soak bench clean-data setup help
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ unit: setup  ## the quick tests only
 
 test: setup lint  ## lint and the whole suite
 	@$(BIN)/pytest -n 2 --dist loadfile
+
+soak: setup  ## fifty games for twenty minutes, and a cable pulled out for ten; half an hour, best on a quiet machine
+	@$(BIN)/pytest tests/soak -m soak -s $(ARGS)
 
 bench: setup  ## benchmarks: ratios against peers and limits, taken in one run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

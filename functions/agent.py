@@ -81,10 +81,17 @@ async def open_session(call: Call, body: Nothing) -> Reply:  # noqa: ARG001  # w
     return _json(await call.services.nodes.session(_holder(call).org, _holder(call).node))
 
 
-@routes.post("/v1/agent/beat", auth=Auth.AGENT, rate="agent", response=BeatReply, problems=[ProtocolTooOld])
+@routes.post(
+    "/v1/agent/beat", auth=Auth.AGENT, durable=True, rate="agent", response=BeatReply, problems=[ProtocolTooOld]
+)
 async def beat(call: Call, body: BeatBody) -> Reply:
-    """The node lives."""
-    return _json(await call.services.nodes.beat(_holder(call), float(call.principal.details["skew"]), body.root))
+    """The node lives, and has these servers."""
+    holder, house = _holder(call), call.services
+
+    async def look() -> bool:
+        return await house.reconciler.hear(holder, body.root.servers, lambda: call.durable)
+
+    return _json(await house.nodes.beat(holder, float(call.principal.details["skew"]), body.root, look))
 
 
 @routes.get(

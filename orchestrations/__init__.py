@@ -10,6 +10,7 @@ MODULES: Final[tuple[str, ...]] = (
     "orchestrations.node_command",
     "orchestrations.fleet_sweep",
     "orchestrations.server_flows",
+    "orchestrations.reconcile_server",
     "orchestrations.task_sweep",
     "orchestrations.erase_organization",
     "orchestrations.signing_keys",

@@ -32,7 +32,8 @@ RETRY = Retry(2_000, 5)
 Flow = Generator[Any, Any, str]
 
 
-def _input(context: df.DurableOrchestrationContext) -> dict[str, Any]:
+def job_of_context(context: df.DurableOrchestrationContext) -> dict[str, Any]:
+    """What `shared.servers.flows.job_of` made."""
     job = context.get_input()
     assert isinstance(job, dict)
     return job
@@ -80,19 +81,19 @@ def _await_report(
 @blueprint.orchestration_trigger(context_name="context")
 def provision_server(context: df.DurableOrchestrationContext) -> Flow:
     """Reserve was done with the request; prepare, install, configure, start and ready are the node's, in one command."""
-    return (yield from follow(context, _input(context)))
+    return (yield from follow(context, job_of_context(context)))
 
 
 @blueprint.orchestration_trigger(context_name="context")
 def operate_server(context: df.DurableOrchestrationContext) -> Flow:
     """Start, stop, restart, kill, reinstall, suspend, resume: what is desired has changed, the node follows."""
-    return (yield from follow(context, _input(context)))
+    return (yield from follow(context, job_of_context(context)))
 
 
 @blueprint.orchestration_trigger(context_name="context")
 def remove_server(context: df.DurableOrchestrationContext) -> Flow:
     """Deletion: the node cleans; when it stays away, the server becomes an orphan that the node owes us."""
-    return (yield from follow(context, _input(context)))
+    return (yield from follow(context, job_of_context(context)))
 
 
 @blueprint.activity_trigger(input_name="job")
@@ -103,13 +104,15 @@ async def send_server_command(job: dict) -> bool:  # type: ignore[type-arg]  # t
 
 @blueprint.activity_trigger(input_name="job")
 async def cancel_server_task(job: dict) -> bool:  # type: ignore[type-arg]
-    """End a cancelled task."""
+    """End a cancelled task. Whether its node has what is desired is looked at."""
     await services().operations.cancel(OrgId(job["org_id"]), job["task_id"])
+    await services().reconciler.doubt_task(OrgId(job["org_id"]), job["task_id"])
     return True
 
 
 @blueprint.activity_trigger(input_name="job")
 async def expire_server_task(job: dict) -> bool:  # type: ignore[type-arg]
-    """End a task whose time is over."""
+    """End a task whose time is over. Whether its node has what is desired is looked at."""
     await services().operations.expire(OrgId(job["org_id"]), job["task_id"])
+    await services().reconciler.doubt_task(OrgId(job["org_id"]), job["task_id"])
     return True

@@ -47,6 +47,7 @@ async def sweep(house: Services, org: OrgId, durable: Any) -> None:
             if task.deadline + GRACE < now:
                 _log.warning("task %s is past its deadline, and its flow did not end it", task.id)
                 await house.operations.expire(org, task.id)
+                await house.reconciler.doubt(org, task.node_id)
             elif task.state is TaskState.PENDING and task.updated_at + LEFT_BEHIND < now:
                 await _begin(house, task, durable)
         cursor = page.cursor

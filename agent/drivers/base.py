@@ -125,6 +125,12 @@ class Driver(Protocol):
     async def adopt(self, plan: Plan, handle: Handle) -> Running | None:
         """The server of a handle, if the very same processes still run; else None."""
 
+    async def find(self, server_id: str) -> Handle | None:
+        """A server that runs although its handle was lost: the agent died before it wrote it down, or its disk was restored."""
+
+    async def end(self, server_id: str) -> None:
+        """Kill what runs of a server of which nothing but its id is known. Nothing there is no fault."""
+
     async def last_exit(self, handle: Handle) -> Exit:
         """How a server ended while the agent was away."""
 

@@ -77,6 +77,22 @@ class ContainerDriver:
             return None
         return self._follow(plan.server_id, handle, await self._attach(container))
 
+    async def find(self, server_id: str) -> Handle | None:
+        """See `Driver.find`. A server's container is found by its name."""
+        try:
+            found = await self.engine.call("GET", f"/containers/{_name(server_id)}/json")
+        except EngineRefused:
+            return None
+        if not found["State"]["Running"]:
+            return None
+        token = {"id": found["Id"], "pid": found["State"]["Pid"], "lines": self._next_line(server_id), "limits": ()}
+        return Handle(server_id, json.dumps(token), time.time())
+
+    async def end(self, server_id: str) -> None:
+        """See `Driver.end`."""
+        with contextlib.suppress(EngineRefused):
+            await self.engine.call("DELETE", f"/containers/{_name(server_id)}?force=1&v=1")
+
     async def last_exit(self, handle: Handle) -> Exit:
         """See `Driver.last_exit`."""
         try:

@@ -37,6 +37,15 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def environment(pid: int) -> dict[str, str]:
+    """What the process was started with; nothing where we may not look, or it is gone."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(pair.decode(errors="replace").split("=", 1) for pair in pairs if b"=" in pair)
+
+
 def children(pid: int) -> list[int]:
     """The direct children of a process, whichever of its threads began them."""
     found: list[int] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from agent.drivers.outputs import Outputs
 from agent.drivers.ports import check_free
 from agent.drivers.process_server import ProcessServer
 from agent.drivers.programs import RUNTIMES, check_runtime, own_program
-from agent.drivers.shim import as_user, environment_of, read_status, spawn
+from agent.drivers.shim import SERVER_VARIABLE, WRITTEN, as_user, environment_of, kill_group, read_status, spawn
 from agent.drivers.tail import Tail
 from agent.jail import PathEscapes, inside
 
@@ -47,8 +49,7 @@ class ProcessDriver:
         except OSError as error:
             tail.close()
             raise DriverError("start_failed", f"{plan.launch.argv[0]}: {error.strerror}") from None
-        token = json.dumps({"pid": shim.pid, "start": proc.start_time(shim.pid), "boot": proc.boot_id()})
-        handle = Handle(plan.server_id, token, time.time())
+        handle = Handle(plan.server_id, _token(shim.pid, proc.start_time(shim.pid)), time.time())
         return self._follow(
             ProcessServer(self._forget, self._home(plan.server_id), handle, shim.pid, tail, group, shim)
         )
@@ -64,6 +65,27 @@ class ProcessDriver:
                 self._forget, self._home(plan.server_id), handle, pid, self._tail(plan.server_id), group, None
             )
         )
+
+    async def find(self, server_id: str) -> Handle | None:
+        """See `Driver.find`. The shim wrote its id down before anything else; its environment says whose it is."""
+        written = self._folder / server_id / WRITTEN
+        try:
+            pid, began = int(written.read_text()), written.stat().st_mtime
+        except (OSError, ValueError):
+            return None
+        start = proc.start_time(pid)
+        if start is None or proc.environment(pid).get(SERVER_VARIABLE) != server_id:
+            return None
+        return Handle(server_id, _token(pid, start), began)
+
+    async def end(self, server_id: str) -> None:
+        """See `Driver.end`."""
+        handle = await self.find(server_id)
+        if handle is None or (pid := _living_pid(handle)) is None:
+            return
+        kill_group(pid, signal.SIGKILL)
+        while _living_pid(handle) is not None:  # noqa: ASYNC110  # it is nobody's child: nothing tells us
+            await asyncio.sleep(0.02)
 
     async def last_exit(self, handle: Handle) -> Exit:
         """See `Driver.last_exit`."""
@@ -115,6 +137,10 @@ class ProcessDriver:
         if found is None:
             raise DriverError("no_such_program", f"{name!r} is not installed on this machine")
         return found
+
+
+def _token(pid: int, start: int | None) -> str:
+    return json.dumps({"pid": pid, "start": start, "boot": proc.boot_id()})
 
 
 def _living_pid(handle: Handle) -> int | None:

@@ -24,9 +24,13 @@ from agent.drivers.base import DriverError, Plan
 from agent.drivers.cgroups import Group
 from agent.drivers.tail import LOG
 
+WRITTEN: Final = "shim"  # the file that holds the shim's process id
+SERVER_VARIABLE: Final = "MERIDIAN_SERVER_ID"
+
 # trap with a command, unlike trap '', is reset in the child: the game sees its signals, the shim outlives them.
 _SHIM: Final = """
-status=$1 joins=$2; shift 2
+echo $$ >"$1"
+status=$2 joins=$3; shift 3
 trap : HUP INT QUIT TERM
 IFS=:
 for join in $joins; do echo $$ >"$join" || exit 125; done
@@ -39,9 +43,9 @@ echo $? >"$status"
 def spawn(
     home: Path, command: list[str], directory: Path, environment: dict[str, str], group: Group
 ) -> subprocess.Popen[bytes]:
-    fifo, status = home / "stdin", home / "status"
-    status.unlink(missing_ok=True)
-    fifo.unlink(missing_ok=True)
+    fifo, status, written = home / "stdin", home / "status", home / WRITTEN
+    for old in (fifo, status, written):
+        old.unlink(missing_ok=True)
     os.mkfifo(fifo, 0o600)
     # Opened for both ends the FIFO neither blocks here nor ever ends for the game.
     with (
@@ -49,7 +53,7 @@ def spawn(
         os.fdopen(os.open(home / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as log,
     ):
         joins = ":".join(map(str, group.join))
-        shim = ["/bin/sh", "-c", _SHIM, "meridian-shim", str(status), joins, *command]
+        shim = ["/bin/sh", "-c", _SHIM, "meridian-shim", str(written), str(status), joins, *command]
         return subprocess.Popen(
             shim, stdin=stdin, stdout=log, stderr=log, cwd=directory, env=environment, start_new_session=True
         )
@@ -72,7 +76,7 @@ def environment_of(plan: Plan) -> dict[str, str]:
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(plan.folder), "LANG": "C.UTF-8", "TZ": "UTC"}
     for name in ("PATH", "LANG", "TZ"):
         base[name] = os.environ.get(name, base[name])
-    return {**base, **plan.launch.env, "MERIDIAN_SERVER_ID": plan.server_id}
+    return {**base, **plan.launch.env, SERVER_VARIABLE: plan.server_id}
 
 
 def read_status(path: Path) -> int | None:

@@ -134,6 +134,8 @@ class Keeper:
 
     async def _converge(self, operation: Operation) -> None:
         spec = self.spec
+        if self._handle is None:
+            await self._discover()
         stale = self._preparer.installed(spec.server_id) < spec.install.generation
         if self.running is not None and (spec.power == "off" or stale or spec.restarts > self._restarts):
             await self._stop(operation)
@@ -244,6 +246,8 @@ class Keeper:
             self._follow(found)
             self.state = "running" if self.state in ("running", "starting") else self.state
             return
+        if await self._discover():
+            return
         if self.spec.power == "off" or self.state in ("crash_loop", "install_failed", "absent", "installing"):
             self._settle_state()
             return
@@ -251,6 +255,18 @@ class Keeper:
             self._decide(await self._context.driver.last_exit(self._handle))
         else:
             self._start_later(0.0)
+
+    async def _discover(self) -> bool:
+        """Whether a game runs of which nothing was remembered: it is taken over, and counts as what was asked for."""
+        handle = await self._context.driver.find(self.spec.server_id)
+        running = await self._context.driver.adopt(self._preparer.plan(self.spec), handle) if handle else None
+        if running is None:
+            return False
+        log.warning("%s runs, and nothing was remembered of it: taken over", self.spec.server_id)
+        self._handle, self._restarts = running.handle, self.spec.restarts
+        self._follow(running)
+        self._enter("running")
+        return True
 
     def _follow(self, running: Running) -> None:
         self.running = running

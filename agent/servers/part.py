@@ -40,6 +40,7 @@ class ServersPart:
         self._preparer = Preparer(context.config.path, context.config.game_user)
         self._keepers: dict[str, Keeper] = {}
         self._watches: dict[str, ConsoleWatch] = {}
+        self._left_over: set[str] = set()  # folders of servers of which nothing else is known: this disk was restored
 
     def handlers(self) -> Mapping[CommandType, Handler]:
         """See `Part.handlers`."""
@@ -62,6 +63,7 @@ class ServersPart:
                 await keeper.take_up()
             except (codec.WireError, DriverError, ValueError) as error:
                 log.error("%s cannot be taken up: %s", stored.id, error)  # noqa: TRY400  # one server must not stop the others
+        self._left_over = self._preparer.present() - self._keepers.keys()
         self._context.spawn(sample(self._keepers), "sample servers")
 
     async def close(self) -> None:
@@ -69,7 +71,8 @@ class ServersPart:
 
     def states(self) -> tuple[ServerState, ...]:
         """See `Part.states`."""
-        return tuple(ServerState(id, keeper.spec.revision, keeper.state) for id, keeper in self._keepers.items())
+        kept = tuple(ServerState(id, keeper.spec.revision, keeper.state) for id, keeper in self._keepers.items())
+        return kept + tuple(ServerState(id, 0, "left_over") for id in sorted(self._left_over))
 
     # ---------------------------------------------------------------- commands
 
@@ -79,6 +82,7 @@ class ServersPart:
         keeper = self._keepers.get(spec.server_id)
         if keeper is None:
             keeper = self._keepers[spec.server_id] = Keeper(self._context, self._preparer, spec)
+            self._left_over.discard(spec.server_id)
         return await keeper.apply(spec, wanted.task_id)
 
     async def _remove(self, command: Command) -> Outcome:
@@ -86,7 +90,9 @@ class ServersPart:
         keeper = self._keepers.get(wanted.server_id)
         self._context.storage.raise_floor(wanted.server_id, wanted.revision)
         if keeper is None:
+            await self._context.driver.end(wanted.server_id)
             await self._preparer.remove(wanted.server_id)
+            self._left_over.discard(wanted.server_id)
             return Outcome(Status.SUCCEEDED, "already_removed", "there is no such server on this node")
         outcome = await keeper.remove(wanted.task_id)
         if outcome.status is Status.SUCCEEDED:

@@ -39,6 +39,10 @@ class Preparer:
         """The game's own folder."""
         return self.home(server_id) / FILES
 
+    def present(self) -> set[str]:
+        """Every server that has a folder here."""
+        return {each.name for each in self._servers.iterdir() if each.is_dir() and not each.name.startswith(".")}
+
     def installed(self, server_id: str) -> int:
         """Which generation of the server's install is there; 0 for none."""
         return installed_generation(self.home(server_id))

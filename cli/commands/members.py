@@ -124,7 +124,7 @@ def invite(
     emails: Annotated[list[str], typer.Argument(metavar="E-MAIL...", help="One address or several.")],
     role: Annotated[str, typer.Option(help=ROLE, autocompletion=role_names)] = "viewer",
 ) -> None:
-    """Invite people. What each needs to join is told once, here: send it to them."""
+    """Invite people. What each needs to join is mailed to them or, where no mail is set up, told once, here."""
     current = state(context)
     chosen = role_id(current.api, role)
     made: list[dict[str, Any]] = []
@@ -140,9 +140,13 @@ def invite(
         output.emit_json(made)
     else:
         for row in made:
-            output.line(f"{row['email']}: {row['detail'] if 'code' in row else ACCEPT + row['token']}")
+            output.line(f"{row['email']}: {row['detail'] if 'code' in row else _what_to_do(row)}")
     if refused:
         raise CliError(f"{len(refused)} of {len(emails)} were not invited")
+
+
+def _what_to_do(invited: dict[str, Any]) -> str:
+    return ACCEPT + invited["token"] if invited["token"] else "the link is on its way by mail"
 
 
 @invitations.command("list")

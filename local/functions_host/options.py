@@ -94,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "app", type=Path, metavar="APP_FOLDER", help="the folder that holds function_app.py and host.json"
     )
+    _add_places(parser)
+    _add_behaviour(parser)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Where it listens, and where its files are."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=7071, help="port to listen on, 0 for any (default: %(default)s)")
     parser.add_argument(
@@ -117,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="ask callers for a certificate of this authority; it reaches the app as X-ARR-ClientCert",
     )
+
+
+def _add_behaviour(parser: argparse.ArgumentParser) -> None:
+    """How it runs functions, and what it prints."""
     parser.add_argument(
         "--strict",
         action=argparse.BooleanOptionalAction,
@@ -149,4 +160,3 @@ def _parser() -> argparse.ArgumentParser:
         "--quiet", action="store_true", help="show failures only: no list of functions, no line for each call"
     )
     parser.add_argument("--no-colour", action="store_true", help="no colours, even on a terminal")
-    return parser

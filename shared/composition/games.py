@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shared.servers.dispatch import Dispatcher
     from shared.servers.history import History
     from shared.servers.operations import Operations
+    from shared.servers.reconciling import Reconciler
     from shared.servers.reports import ServerReports
     from shared.servers.sealing import Sealer
     from shared.servers.service import Servers
@@ -60,6 +61,13 @@ def operations(s: Services) -> Operations:
 
     parts = (s.servers, s.tasks, s.server_reports, s.dispatcher)
     return Operations(s.store, s.clock, *parts)
+
+
+def reconciler(s: Services) -> Reconciler:
+    """Brings nodes back to what is desired."""
+    from shared.servers.reconciling import Reconciler
+
+    return Reconciler(s)
 
 
 def consoles(s: Services) -> Consoles:

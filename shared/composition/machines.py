@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.nodes.capacity import Capacities
     from shared.nodes.certificates import Certificates
     from shared.nodes.commands import NodeCommands
+    from shared.nodes.comparing import Comparisons
     from shared.nodes.enrolment import Enrolments
     from shared.nodes.liveness import Fleet
     from shared.nodes.namespaces import Namespaces
@@ -92,6 +93,13 @@ def fleet(s: Services) -> Fleet:
     from shared.nodes.liveness import Fleet
 
     return Fleet(s.directory, s.clock)
+
+
+def comparisons(s: Services) -> Comparisons:
+    """When nodes are held against what is desired."""
+    from shared.nodes.comparing import Comparisons
+
+    return Comparisons(s.clock, s.settings.compare_pause_seconds)
 
 
 def certificates(s: Services) -> Certificates:

@@ -1,4 +1,7 @@
-"""How often: fixed windows of a minute, counted here, shared between instances through the store.
+"""How often: windows of a minute, counted here, shared between instances through the store.
+
+The minute slides: what the last window counted still counts for the part of it that is less than a minute ago, as if its
+calls had come evenly. So nobody gets twice the limit around the turn of a minute, and it costs nothing but arithmetic.
 
 Each instance counts for itself and adds what is new to the shared window whenever that has grown by a twentieth of the
 limit, then knows the sum. So n instances together let through at most limit * (1 + n/20), and a call costs a store
@@ -9,10 +12,11 @@ alone, and `meridian.rate_limit.unshared` counts how often.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from shared.http.rates import RATE_CLASSES, WINDOW_SECONDS, RateClass
+from shared.http.rates import RATE_CLASSES, WINDOW_SECONDS, Dimension, RateClass
 from shared.platform import telemetry
 from shared.platform.clock import Clock
 from shared.platform.errors import Fault, RateLimited
@@ -54,12 +58,20 @@ class StoredWindows:
         return int((await self._directory.add(RateWindow, directory_id("rate", window), {"n": amount}, ttl))["n"])
 
 
+_Key = tuple[str, str, str]  # rate class, dimension, who
+
+
 @dataclass(slots=True)
 class _Window:
     mine: int = 0
     told: int = 0
     others: int = 0
     telling: bool = False
+
+    @property
+    def total(self) -> int:
+        """Calls of all instances, as far as is known here."""
+        return self.mine + self.others
 
 
 class RateLimiter:
@@ -68,7 +80,8 @@ class RateLimiter:
     def __init__(self, clock: Clock, shared: SharedWindows | None, *, enabled: bool = True) -> None:
         self._clock, self._shared, self._enabled = clock, shared, enabled
         self._number = -1
-        self._windows: dict[tuple[str, str, str], _Window] = {}
+        self._windows: dict[_Key, _Window] = {}
+        self._before: dict[_Key, _Window] = {}
         self._ends = float("-inf")
         self._limits = {
             name: tuple((dimension, limit, max(1, limit // SHARE_FRACTION)) for dimension, limit in rate.limits())
@@ -91,27 +104,31 @@ class RateLimiter:
         if not self._enabled:
             return
         rest = self._turn()
+        ends = max(1, int(rest))
         headers["RateLimit-Policy"] = self._policies[rate]
         least, tightest, left = 2.0, "", 0
-        windows = self._windows
+        counted: list[tuple[Dimension, str, _Window, int]] = []
         for dimension, limit, step in self._limits[rate]:
             who = _who(dimension, principal, request)
             if not who:
                 continue
-            window = windows.get((rate, dimension, who)) or self._new_window(rate, dimension, who)
-            remaining = limit - window.mine - window.others - 1
+            key = (rate, dimension, who)
+            window = self._windows.get(key) or self._new_window(key)
+            before = self._before.get(key)
+            remaining = limit - window.total - _carried(before, rest) - 1
             if remaining < 0:
-                raise self._refuse(rate, dimension, limit, rest, headers)
+                raise self._refuse(rate, dimension, limit, _room_in(window, before, limit, rest), headers)
+            counted.append((dimension, who, window, step))
+            if remaining < least * limit:
+                least, tightest, left = remaining / limit, dimension, remaining
+        for dimension, who, window, step in counted:  # only now: a refused person does not use up their organization's
             window.mine += 1
             if window.mine - window.told >= step and not window.telling:
                 await self._tell(RATE_CLASSES[rate], dimension, who, window)
-                remaining = max(0, limit - window.mine - window.others)
-            if remaining < least * limit:
-                least, tightest, left = remaining / limit, dimension, remaining
         if tightest:
-            headers["RateLimit"] = f'"{tightest}";r={left};t={rest}'
+            headers["RateLimit"] = f'"{tightest}";r={left};t={ends}'
 
-    def _turn(self) -> int:
+    def _turn(self) -> float:
         """Seconds that the present window still has; begins a new one when the minute is over."""
         rest = self._ends - self._clock.monotonic()
         if rest <= 0:
@@ -120,16 +137,17 @@ class RateLimiter:
             rest = (number + 1) * WINDOW_SECONDS - moment
             self._ends = self._clock.monotonic() + rest
             if number != self._number:  # the two clocks may disagree by a little about when
+                self._before = self._windows if number == self._number + 1 else {}
                 self._number, self._windows = number, {}
-        return max(1, int(rest))
+        return rest
 
     @staticmethod
-    def _refuse(rate: str, dimension: str, limit: int, rest: int, headers: dict[str, str]) -> RateLimited:
-        headers["RateLimit"] = f'"{dimension}";r=0;t={rest}'
+    def _refuse(rate: str, dimension: str, limit: int, wait: int, headers: dict[str, str]) -> RateLimited:
+        headers["RateLimit"] = f'"{dimension}";r=0;t={wait}'
         telemetry.counter("rate_limit.refused").add(1, {"class": rate, "dimension": dimension})
         return RateLimited(
-            f"{limit} calls a minute of the class {rate} for each {dimension} are reached; come back in {rest} s",
-            retry_after=rest,
+            f"{limit} calls a minute of the class {rate} for each {dimension} are reached; come back in {wait} s",
+            retry_after=wait,
             limit=limit,
             window_seconds=WINDOW_SECONDS,
             dimension=dimension,
@@ -141,26 +159,27 @@ class RateLimiter:
         Raises:
             RateLimited: it has.
         """
-        if not self._enabled or not self._windows:
+        if not self._enabled or not (self._windows or self._before):
             return
-        window = self._windows.get(("refused", "address", request.address))
-        limit = RATE_CLASSES["refused"].address or 0
-        if window is not None and window.mine + window.others >= limit:
-            rest = self._turn()
-            if self._windows:
-                raise self._refuse("refused", "address", limit, rest, {})
+        key = ("refused", "address", request.address)
+        if key not in self._windows and key not in self._before:
+            return
+        rest, limit = self._turn(), RATE_CLASSES["refused"].address or 0
+        window, before = self._windows.get(key) or _Window(), self._before.get(key)
+        if window.total + _carried(before, rest) >= limit:
+            raise self._refuse("refused", "address", limit, _room_in(window, before, limit, rest), {})
 
     async def settled(self) -> None:
         """Wait until everything that was being told to the store is told."""
         while self._tasks:
             await asyncio.gather(*self._tasks)
 
-    def _new_window(self, rate: str, dimension: str, who: str) -> _Window:
+    def _new_window(self, key: _Key) -> _Window:
         window = _Window()
         if len(self._windows) < MAX_WINDOWS:
-            self._windows[(rate, dimension, who)] = window
+            self._windows[key] = window
         else:  # more callers in a minute than we keep count of: the newest are let through
-            telemetry.counter("rate_limit.uncounted").add(1, {"class": rate})
+            telemetry.counter("rate_limit.uncounted").add(1, {"class": key[0]})
         return window
 
     async def _tell(self, rate: RateClass, dimension: str, who: str, window: _Window) -> None:
@@ -187,6 +206,19 @@ class RateLimiter:
             telemetry.counter("rate_limit.unshared").add(1)
         finally:
             window.telling = False
+
+
+def _carried(before: _Window | None, rest: float) -> int:
+    """What still counts of the last window: all at its end, nothing a minute later. Rounded up, so that no part is lost."""
+    return math.ceil(before.total * rest / WINDOW_SECONDS) if before else 0
+
+
+def _room_in(window: _Window, before: _Window | None, limit: int, rest: float) -> int:
+    """Seconds until one more call fits, if none comes before."""
+    free = limit - 1 - window.total
+    if free >= 0 and before is not None and before.total:
+        return max(1, math.ceil(rest - free * WINDOW_SECONDS / before.total))
+    return max(1, math.ceil(rest + WINDOW_SECONDS * (1 - (limit - 1) / max(window.total, 1))))
 
 
 def _who(dimension: str, principal: Principal, request: Request) -> str:

@@ -33,8 +33,9 @@ Each route belongs to a rate class; the API's document names it as `x-rate-class
 |---|---|---|---|---|---|
 {rows}
 
-Windows are minutes of the clock. Instances share them through the store whenever a window has grown by 1/{SHARE_FRACTION} of its
-limit; `sign_in` is shared at every call. Without the store each instance goes on by its own count (it fails open).
+The minute slides: two windows of the clock count, of which the older fades. Instances share them through the store whenever
+one has grown by 1/{SHARE_FRACTION} of its limit; `sign_in` is shared at every call. Without the store each instance goes on by its own
+count (it fails open). A refused call uses nothing up.
 
 ## Sizes
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import azure.functions as func
-from pydantic import BaseModel
 
 from shared.http.fallback import Fallback
 from shared.http.pipeline import Pipeline
 from shared.http.principal import Auth
-from shared.http.route import DeclarationError, Handler, Route, declare
-from shared.platform.errors import Fault
+from shared.http.route import DeclarationError, Handler, Options, Route, declare
 
 if TYPE_CHECKING:
     from shared.http.ports import Backing
@@ -62,51 +60,16 @@ class Routes:
         """Declare a route that removes. Options as for `route`."""
         return self.route("DELETE", path, **options)
 
-    def route(
-        self,
-        method: str,
-        path: str,
-        *,
-        auth: Auth = Auth.USER,
-        permission: str | None = None,
-        resource: str | None = None,
-        organization: bool = True,
-        rate: str | None = None,
-        idempotent: bool = False,
-        if_match: bool | None = None,
-        durable: bool = False,
-        form: bool = False,
-        status: int = 200,
-        body_limit: int | None = None,
-        deprecated: bool = False,
-        problems: Sequence[type[Fault]] = (),
-        response: Any = None,
-        media_type: str = "application/json",
-        answers: Mapping[int, type[BaseModel]] | None = None,
-    ) -> Callable[[H], H]:
-        """Declare a route. The handler's parameters are `call`, then any of `body`, `query` and the path's placeholders,
-        each with its type; its return annotation is the model of the answer; its docstring is the text in the document.
+    def route(self, method: str, path: str, **options: Any) -> Callable[[H], H]:
+        """Declare a route; the options are those of `shared.http.route.Options`.
 
-        auth: how the caller proves who it is.
-        permission: what the caller must have (auth=USER). Mandatory unless `organization=False`.
-        resource: the placeholder whose value is the thing that a permission may be limited to.
-        organization: whether the route is about one organization; False for `/v1/me` and the like.
-        rate: the rate class; usually `read` for GET, `write` for the rest, `agent`, `open` for anonymous ones.
-        idempotent: POST only: `Idempotency-Key` is demanded and its reply is kept for 24 h.
-        if_match: whether `If-Match` is demanded; usually for PUT, PATCH and DELETE.
-        durable: `call.durable` starts orchestrations.
-        form: the body is a form, not JSON (OAuth's endpoints).
-        status: the status of a plain answer; None becomes 204.
-        body_limit: bytes, if other than the house limit.
-        problems: refusals of the route's own, for the document. Those of the options above are known.
-        response: the model of the answer where the handler's annotation is `Reply`.
-        media_type: of the answer, where it is not JSON.
-        answers: models of other statuses that the handler gives by itself (OAuth's refusals), for the document.
+        The handler's parameters are `call`, then any of `body`, `query` and the path's placeholders, each with its type;
+        its return annotation is the model of the answer; its docstring is the text in the document.
         """
-        options = {k: v for k, v in locals().items() if k not in ("self", "method", "path")}
+        given = Options(**options)
 
         def decorator(handler: H) -> H:
-            route = declare(handler, method, path, self.tag, options)
+            route = declare(handler, method, path, self.tag, given)
             if any((known.method, known.path) == (method, path) for known in self.declared):
                 raise DeclarationError(f"{method} {path} is declared twice")
             self.declared.append(route)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -76,37 +76,60 @@ class Route:
         return re.compile("^/" + "/".join(parts) + "$", re.IGNORECASE)
 
 
-def declare(handler: Handler, method: str, path: str, tag: str, options: dict[str, Any]) -> Route:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a declaration may say beside method and path.
+
+    Attributes:
+        auth: how the caller proves who it is.
+        permission: what the caller must have (auth=USER). Mandatory unless `organization=False`.
+        resource: the placeholder whose value is the thing that a permission may be limited to.
+        organization: whether the route is about one organization; False for `/v1/me` and the like.
+        rate: the rate class; usually `read` for GET, `write` for the rest, `agent`, `open` for anonymous ones.
+        idempotent: POST only: `Idempotency-Key` is demanded and its reply is kept for 24 h.
+        if_match: whether `If-Match` is demanded; usually for PUT, PATCH and DELETE.
+        durable: `call.durable` starts orchestrations.
+        form: the body is a form, not JSON (OAuth's endpoints).
+        status: the status of a plain answer; None becomes 204.
+        body_limit: bytes, if other than the house limit.
+        problems: refusals of the route's own, for the document. Those of the options above are known.
+        response: the model of the answer where the handler's annotation is `Reply`.
+        media_type: of the answer, where it is not JSON.
+        answers: models of other statuses that the handler gives by itself (OAuth's refusals), for the document.
+    """
+
+    auth: Auth = Auth.USER
+    permission: str | None = None
+    resource: str | None = None
+    organization: bool = True
+    rate: str | None = None
+    idempotent: bool = False
+    if_match: bool | None = None
+    durable: bool = False
+    form: bool = False
+    status: int = 200
+    body_limit: int | None = None
+    deprecated: bool = False
+    problems: Sequence[type[Fault]] = ()
+    response: Any = None
+    media_type: str = "application/json"
+    answers: Mapping[int, type[BaseModel]] = field(default_factory=dict)
+
+
+def declare(handler: Handler, method: str, path: str, tag: str, options: Options) -> Route:
     """Make the route of a handler.
 
     Raises:
         DeclarationError: the declaration contradicts itself or breaks a rule of the house; the text says which.
     """
     where = f"{method} {path} ({handler.__module__}.{handler.__name__})"
-    if not inspect.iscoroutinefunction(handler):
-        raise DeclarationError(f"{where}: a handler is `async def`")
-    if not _PATH.match(path):
-        raise DeclarationError(f"{where}: paths are lower case, words with dashes, placeholders in braces")
+    placeholders = PLACEHOLDER.findall(path)
+    if broken := _broken_rule(handler, method, path, placeholders, options):
+        raise DeclarationError(f"{where}: {broken}")
     hints = get_type_hints(handler, include_extras=True)
     parameters = list(inspect.signature(handler).parameters.values())
     _check_parameters(where, path, [parameter.name for parameter in parameters], hints)
-    body = _model(where, hints, "body")
     query = _model(where, hints, "query")
-    auth: Auth = options["auth"]
-    permission: str | None = options["permission"]
-    placeholders = PLACEHOLDER.findall(path)
-    if auth is Auth.USER and options["organization"] and permission is None:
-        raise DeclarationError(f"{where}: a route about an organization names its permission")
-    if auth is not Auth.USER and permission is not None:
-        raise DeclarationError(f"{where}: only callers with auth=USER have permissions")
-    if options["resource"] is not None and options["resource"] not in placeholders:
-        raise DeclarationError(f"{where}: resource={options['resource']!r} is no placeholder of the path")
-    if options["idempotent"] and (method != "POST" or auth is Auth.ANONYMOUS):
-        raise DeclarationError(f"{where}: Idempotency-Key is for POST by a known caller")
-    if (options["rate"] or "read") not in RATE_CLASSES:
-        raise DeclarationError(f"{where}: there is no rate class {options['rate']!r}")
-    if not inspect.getdoc(handler):
-        raise DeclarationError(f"{where}: the docstring is the route's text in the API document")
     if not placeholders:
         LITERALS.setdefault(path, set()).add(method)
     summary, _, description = (inspect.getdoc(handler) or "").partition("\n")
@@ -118,28 +141,47 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: dict[st
         tag=tag,
         summary=summary.rstrip("."),
         description=description.strip(),
-        auth=auth,
-        permission=permission,
-        resource=options["resource"],
-        organization=options["organization"] and auth is Auth.USER,
-        rate=options["rate"] or _usual_rate(method, auth),
-        idempotent=options["idempotent"],
-        if_match=method in ("PUT", "PATCH", "DELETE") if options["if_match"] is None else options["if_match"],
-        durable=options["durable"],
-        form=options["form"],
-        status=options["status"],
-        body_limit=options["body_limit"],
-        deprecated=options["deprecated"],
-        problems=tuple(options["problems"]),
-        body=body,
+        auth=options.auth,
+        permission=options.permission,
+        resource=options.resource,
+        organization=options.organization and options.auth is Auth.USER,
+        rate=options.rate or _usual_rate(method, options.auth),
+        idempotent=options.idempotent,
+        if_match=method in ("PUT", "PATCH", "DELETE") if options.if_match is None else options.if_match,
+        durable=options.durable,
+        form=options.form,
+        status=options.status,
+        body_limit=options.body_limit,
+        deprecated=options.deprecated,
+        problems=tuple(options.problems),
+        body=_model(where, hints, "body"),
         body_required=_required(parameters),
         query=query,
         query_lists=_list_fields(query),
         path_model=_path_model(handler.__name__, placeholders, hints),
-        response=_response(hints.get("return"), options["response"]),
-        media_type=options["media_type"],
-        answers=tuple((options["answers"] or {}).items()),
+        response=_response(hints.get("return"), options.response),
+        media_type=options.media_type,
+        answers=tuple(options.answers.items()),
     )
+
+
+def _broken_rule(handler: Handler, method: str, path: str, placeholders: list[str], options: Options) -> str | None:
+    """The first rule that the declaration breaks, in words."""
+    user, named = options.auth is Auth.USER, options.permission is not None
+    rules = (
+        (inspect.iscoroutinefunction(handler), "a handler is `async def`"),
+        (_PATH.match(path), "paths are lower case, words with dashes, placeholders in braces"),
+        (named or not (user and options.organization), "a route about an organization names its permission"),
+        (user or not named, "only callers with auth=USER have permissions"),
+        (options.resource in (None, *placeholders), f"resource={options.resource!r} is no placeholder of the path"),
+        (
+            not options.idempotent or (method == "POST" and options.auth is not Auth.ANONYMOUS),
+            "Idempotency-Key is for POST by a known caller",
+        ),
+        ((options.rate or "read") in RATE_CLASSES, f"there is no rate class {options.rate!r}"),
+        (inspect.getdoc(handler), "the docstring is the route's text in the API document"),
+    )
+    return next((text for holds, text in rules if not holds), None)
 
 
 def _check_parameters(where: str, path: str, names: list[str], hints: dict[str, Any]) -> None:

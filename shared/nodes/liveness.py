@@ -36,6 +36,8 @@ F = TypeVar("F", bound=FleetShard)
 FLUSH_SECONDS: Final = 15
 WATCH_SECONDS: Final = 60
 CACHE_SECONDS: Final = 10
+#: Longer than a command waits for its node (6 days); what is older has been compared meanwhile.
+DOUBT_SECONDS: Final = 7 * 86_400
 #: Two sweeps further apart than this: the control plane was away in between.
 SWEEP_GAP_SECONDS: Final = 90
 _LETTERS: Final = {Presence.ONLINE: "o", Presence.SILENT: "s", Presence.LOST: "l", Presence.WAITING: "w"}
@@ -61,6 +63,7 @@ class _Shard:
     pulse_at: int = 0
     watched: Mapping[str, int] = field(default_factory=dict)
     watched_at: int = 0
+    doubted: Mapping[str, int] = field(default_factory=dict)
     listening_since: int = 0
 
 
@@ -177,10 +180,29 @@ class Fleet:
             state.watched_at = now
             try:
                 found = await self._directory.find(Watched, Watched.id_of(shard))
-                state.watched = found.until if found else {}
+                state.watched, state.doubted = (found.until, found.doubted) if found else ({}, {})
             except Fault:
                 pass  # as before, until the store answers
         return state.watched.get(str(place), 0) > now
+
+    async def doubt(self, shard: int, place: int) -> None:
+        """What this node has may not be what is desired: every instance knows within 10 s, at no read of its own.
+
+        Raises:
+            Fault: the store does not answer.
+        """
+        now = self._now()
+
+        def note(watched: Watched) -> Watched:
+            alive = {key: at for key, at in watched.doubted.items() if now - at < DOUBT_SECONDS}
+            return watched.having(doubted={**alive, str(place): now})
+
+        await self._ensure(Watched, Watched(id=Watched.id_of(shard)))
+        await self._directory.update(Watched, Watched.id_of(shard), note)
+
+    def doubted_at(self, shard: int, place: int) -> int:
+        """When `doubt` was last asked for this node, in seconds since the epoch; 0 for never. Known by `watched`."""
+        return self._shard(shard).doubted.get(str(place), 0)
 
     # ---------------------------------------------------------------- reading
 

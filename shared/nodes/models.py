@@ -247,10 +247,14 @@ class Sweep(FleetShard):
 
 
 class Watched(FleetShard):
-    """Which nodes of a shard somebody looks at: place to the end of the lease, in seconds since the epoch."""
+    """Which nodes of a shard somebody looks at: place to the end of the lease, in seconds since the epoch.
+
+    `doubted` names those that may have something else than is desired, and since when: see `shared.nodes.comparing`.
+    """
 
     type: Literal["watched"] = "watched"
     until: dict[str, int] = Field(default_factory=dict)
+    doubted: dict[str, int] = Field(default_factory=dict)
 
     @staticmethod
     def id_of(shard: int) -> str:

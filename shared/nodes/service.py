@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -254,19 +254,26 @@ class Nodes:
             server_time=services.clock.now(),
         )
 
-    async def beat(self, holder: Holder, skew: float, beat: Beat) -> BeatAnswer:
-        """A node lives. Written only where something changed; a repeated beat is answered and changes nothing."""
+    async def beat(
+        self, holder: Holder, skew: float, beat: Beat, look: Callable[[], Awaitable[bool]] | None = None
+    ) -> BeatAnswer:
+        """A node lives. Written only where something changed; a repeated beat is answered and changes nothing.
+
+        Args: `look` is asked with each beat that is not a repeated one; True from it asks for the next beat soon.
+        """
         services = self._services
         accepted_protocol(beat.protocol)
         watched = await services.fleet.watched(holder.shard, holder.place)
+        wanted = False
         if services.fleet.fresh(holder.shard, holder.place, beat.sequence):
             await services.fleet.hear(holder.shard, holder.place)
             await self._keep(holder, skew, beat, watched=watched)
+            wanted = look is not None and await look()
         restless = beat.journal_depth > 0 or any(
             one.state in ("installing", "starting", "stopping") for one in beat.servers
         )
         return BeatAnswer(
-            next_seconds=next_beat(watched=watched, restless=restless),
+            next_seconds=next_beat(watched=watched or wanted, restless=restless),
             watched=watched,
             server_time=services.clock.now(),
         )

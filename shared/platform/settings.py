@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=16_777_216)
     rate_limits: bool = True
+    compare_pause_seconds: float = Field(
+        default=60.0, gt=0
+    )  # how long after a change a node is compared with the store
     warm_up: bool = True
 
     telemetry_exporter: Literal["none", "console", "otlp"] = "none"

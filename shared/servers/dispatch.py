@@ -69,6 +69,10 @@ class Dispatcher:
 
     async def _order(self, org: OrgId, task: Task, attempt: int, server: Server | None) -> Order:
         step = step_name(task.kind, attempt)
+        if task.kind is TaskKind.RECONCILE and task.spec["remove"]:
+            revision = int(task.spec["revision"])
+            owed = to_wire(RemoveServer(task.target, revision, task.id))
+            return Order(CommandType.SERVER_REMOVE, step, task.target, revision, owed, LIFE)
         if task.kind is TaskKind.DELETE:
             revision = await self._revision_of_removed(org, task.target, server)
             remove: dict[str, Any] = to_wire(RemoveServer(task.target, revision, task.id))

@@ -11,6 +11,7 @@ from shared.tasks.models import Task, TaskKind
 FLOWS: Final = {
     TaskKind.PROVISION: "provision_server",
     TaskKind.DELETE: "remove_server",
+    TaskKind.RECONCILE: "reconcile_server",
 }
 DEFAULT_FLOW: Final = "operate_server"
 

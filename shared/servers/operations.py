@@ -92,7 +92,8 @@ class Operations:
         """
         task = await self._tasks.get(org, task_id)
         renewed = self._tasks.renewed(task)
-        if task.kind is TaskKind.DELETE and await self._store.find(org, Server, task.target) is None:
+        cleans = task.kind is TaskKind.DELETE or (task.kind is TaskKind.RECONCILE and task.spec["remove"])
+        if cleans and await self._store.find(org, Server, task.target) is None:
             return await self._store.replace(org, renewed)
         server = await self._store.get(org, Server, task.target)
         if server.operation is not None and server.operation.task_id != task.id:

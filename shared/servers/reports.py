@@ -191,6 +191,10 @@ class ServerReports:
         """What the end of a task brings with it, in the same batch."""
         if task.kind is TaskKind.DELETE and task.state is TaskState.SUCCEEDED:
             await self.erase(org, batch, told.server_id, told.node_id, server)
+        elif task.kind is TaskKind.RECONCILE and task.state is TaskState.SUCCEEDED and task.spec["remove"]:
+            server = server or await self._store.find(org, Server, told.server_id)
+            if server is None or server.desired.removed:
+                await self.erase(org, batch, told.server_id, told.node_id, server)
         elif task.kind is TaskKind.PROVISION and task.state is not TaskState.SUCCEEDED:
             state = told.report.observed.state if told.report else "absent"
             if state in NOT_INSTALLED:
@@ -254,15 +258,18 @@ async def on_result(services: Services, report: Report) -> None:
     """A command about a server has ended."""
     if report.server_id is None:
         return
+    outcome = from_wire(Outcome, report.payload)
     await services.server_reports.take(
         OrgId(report.org_id),
         report.node_id,
         server_id=report.server_id,
         task_id=report.task_id,
         payload={},
-        outcome=from_wire(Outcome, report.payload),
+        outcome=outcome,
         command_id=report.command_id,
     )
+    if outcome.status is Status.REJECTED and report.task_id is not None:  # expired, say: it has not what is desired
+        await services.reconciler.doubt(OrgId(report.org_id), report.node_id)
 
 
 async def on_report(services: Services, report: Report) -> None:

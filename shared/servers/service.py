@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 
 from shared.audit.models import Actor, AuditPending, Target
@@ -42,14 +41,12 @@ from shared.store.batch import Batch
 from shared.store.query import Slice, Where
 from shared.store.scoped import Store
 from shared.tasks.models import Task, TaskKind
-from shared.tasks.rules import DEADLINES
+from shared.tasks.rules import DEADLINES, LEASE_MARGIN
 from shared.templates.errors import VariablesInvalid
 from shared.templates.models import Resources, Scalar, Template
 from shared.templates.rendering import resource_faults
 from shared.templates.service import Found, Templates
 from shared.templates.variables import resolve
-
-LEASE_MARGIN: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class TaskKind(StrEnum):
     SUSPEND = "server.suspend"
     RESUME = "server.resume"
     DELETE = "server.delete"
+    RECONCILE = "server.reconcile"  # nobody asked: the node had something else than is desired
 
 
 class Step(BaseModel):
@@ -121,6 +122,7 @@ STEPS_OF = {
     TaskKind.SUSPEND: 1,
     TaskKind.RESUME: 3,
     TaskKind.DELETE: 2,  # stop, remove
+    TaskKind.RECONCILE: 3,  # configure, start, ready: most often
 }
 
 

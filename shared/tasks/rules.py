@@ -23,7 +23,10 @@ DEADLINES: Final[dict[TaskKind, timedelta]] = {
     TaskKind.SUSPEND: timedelta(minutes=12),
     TaskKind.KILL: timedelta(minutes=5),
     TaskKind.DELETE: timedelta(minutes=30),
+    TaskKind.RECONCILE: timedelta(hours=2),
 }
+#: A server's lease outlives its task's deadline by this: whatever ends the task has had its time.
+LEASE_MARGIN: Final = timedelta(minutes=5)
 
 
 def outcome_of(event: Any) -> Mapping[str, Any]:

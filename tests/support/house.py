@@ -66,6 +66,10 @@ class HouseForTests:
         """The app settings that the host gets."""
         return {**self.house.settings(), **self._settings}
 
+    def set(self, settings: Mapping[str, str]) -> None:
+        """More app settings, for parts that are not started yet."""
+        self._settings.update(settings)
+
     def start(self, name: str) -> Part:
         """Start one part (again)."""
         described = self._descriptions[name]

@@ -24,6 +24,7 @@ class AgentProcess:
         self.log = folder.with_name(f"{folder.name}.log")
         self.process: subprocess.Popen[bytes] | None = None
         self.token = ""
+        self.prefix: tuple[str, ...] = ()  # what stands before its command: a namespace to live in, say
         self.env = {
             **os.environ,
             "MERIDIAN_AGENT_FOLDER": str(folder),
@@ -32,9 +33,18 @@ class AgentProcess:
         }
 
     @classmethod
-    def enrolled(cls, house: HouseForTests, api: ApiClient, folder: Path, name: str, **settings: str) -> Self:
+    def enrolled(
+        cls,
+        house: HouseForTests,
+        api: ApiClient,
+        folder: Path,
+        name: str,
+        prefix: tuple[str, ...] = (),
+        **settings: str,
+    ) -> Self:
         """Make a token as a member does, and enrol."""
         agent = cls(house, folder / name, **settings)
+        agent.prefix = prefix
         made = api.post("/v1/enrolment-tokens", {"note": name})
         assert made.status_code == 201, made.text
         agent.token = made.json()["token"]
@@ -45,7 +55,7 @@ class AgentProcess:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the agent to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "agent", *arguments],
+            [*self.prefix, sys.executable, "-m", "agent", *arguments],
             cwd=ROOT,
             env=self.env,
             capture_output=True,
@@ -58,7 +68,11 @@ class AgentProcess:
         """Start it, and wait until its line to the broker is up."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent", "run"], cwd=ROOT, env=self.env, stdout=log, stderr=log
+                [*self.prefix, sys.executable, "-m", "agent", "run"],
+                cwd=ROOT,
+                env=self.env,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + PATIENCE_SECONDS
         while "connected to" not in self.output():

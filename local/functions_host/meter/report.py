@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local.functions_host.meter.counters import Meter
-from local.functions_host.meter.prices import INSTANCE_GB, PRICES
+from local.functions_host.meter.counters import FunctionCount, Meter
+from local.functions_host.meter.prices import INSTANCE_GB, PRICES, Price
 
 
 def make_report(meter: Meter, sources: Mapping[str, Mapping[str, Any]], *, since: float) -> dict[str, Any]:
@@ -21,18 +21,6 @@ def make_report(meter: Meter, sources: Mapping[str, Mapping[str, Any]], *, since
     """
     durable = dict(meter.durable())
     groups = {name: round(seconds * INSTANCE_GB, 3) for name, seconds in meter.shared_seconds(time.monotonic()).items()}
-    functions = [
-        {
-            "name": name,
-            "group": count.group,
-            "executions": count.executions,
-            "failures": count.failures,
-            "seconds": round(count.seconds, 4),
-            "gb_seconds_alone": round(count.billed_seconds * INSTANCE_GB, 3),
-            "log_bytes": count.log_bytes,
-        }
-        for name, count in sorted(meter.functions.items())
-    ]
     totals: dict[str, float] = {
         "executions": sum(count.executions for count in meter.functions.values()),
         "gb_seconds": round(sum(groups.values()), 3),
@@ -41,20 +29,10 @@ def make_report(meter: Meter, sources: Mapping[str, Mapping[str, Any]], *, since
         "service_bus_operations": _sum(sources, "operations"),
         "log_bytes": sum(count.log_bytes for count in meter.functions.values()),
     }
-    cost = [
-        {
-            "meter": price.meter,
-            "quantity": totals[price.meter],
-            "unit": price.unit,
-            "usd": price.cost(totals[price.meter]),
-            "price": f"${price.usd:g} per {price.per:,.0f}" if price.usd is not None else "not known",
-            "source": price.source,
-        }
-        for price in PRICES
-    ]
+    cost = [_costing(price, totals[price.meter]) for price in PRICES]
     return {
         "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
-        "functions": functions,
+        "functions": [_counted(name, count) for name, count in sorted(meter.functions.items())],
         "gb_seconds_by_group": groups,
         "gb_seconds_alone": round(sum(count.billed_seconds for count in meter.functions.values()) * INSTANCE_GB, 3),
         "durable": durable,
@@ -62,6 +40,29 @@ def make_report(meter: Meter, sources: Mapping[str, Mapping[str, Any]], *, since
         "totals": totals,
         "cost": cost,
         "usd": sum(each["usd"] for each in cost if isinstance(each["usd"], float)),
+    }
+
+
+def _counted(name: str, count: FunctionCount) -> dict[str, Any]:
+    return {
+        "name": name,
+        "group": count.group,
+        "executions": count.executions,
+        "failures": count.failures,
+        "seconds": round(count.seconds, 4),
+        "gb_seconds_alone": round(count.billed_seconds * INSTANCE_GB, 3),
+        "log_bytes": count.log_bytes,
+    }
+
+
+def _costing(price: Price, quantity: float) -> dict[str, Any]:
+    return {
+        "meter": price.meter,
+        "quantity": quantity,
+        "unit": price.unit,
+        "usd": price.cost(quantity),
+        "price": f"${price.usd:g} per {price.per:,.0f}" if price.usd is not None else "not known",
+        "source": price.source,
     }
 
 

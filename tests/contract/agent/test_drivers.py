@@ -179,6 +179,28 @@ async def test_it_survives_the_agent_and_is_found_again(
     await second.close()
 
 
+async def test_a_game_whose_handle_was_lost_is_found_and_can_be_ended(
+    make_driver: Callable[[], Driver], tmp_path: Path
+) -> None:
+    first = make_driver()
+    assert await first.find("srv_1") is None
+    await first.end("srv_1")
+    made = plan(tmp_path, ECHO)
+    await started(first, made)
+    await first.close()
+    second = make_driver()
+    handle = await second.find("srv_1")
+    assert handle is not None
+    running = await second.adopt(made, handle)
+    assert running is not None
+    running.write("hello")
+    await until_line(running.console, "you said hello")
+    await second.end("srv_1")
+    await running.wait()
+    assert await second.find("srv_1") is None
+    await second.close()
+
+
 async def test_another_process_with_the_same_id_is_not_adopted(tmp_path: Path) -> None:
     driver = ProcessDriver(tmp_path / "run", runtimes=("python3",))
     made = plan(tmp_path, ECHO)

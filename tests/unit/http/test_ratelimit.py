@@ -120,13 +120,70 @@ async def test_the_store_is_asked_again_after_a_pause() -> None:
     assert away.asked > before
 
 
-async def test_a_new_minute_begins_anew() -> None:
+async def test_who_is_refused_does_not_use_up_what_others_have() -> None:
+    limiter = RateLimiter(SetClock(), None)
+    limit, together = RATE_CLASSES["heavy"].user or 0, RATE_CLASSES["heavy"].org or 0
+    assert await pass_through(limiter, "heavy", together, user="usr_noisy") == limit
+    assert await pass_through(limiter, "heavy", limit, user="usr_calm") == limit
+
+
+async def test_a_quiet_minute_later_everything_is_free() -> None:
     clock = SetClock()
     limiter = RateLimiter(clock, None)
     limit = RATE_CLASSES["heavy"].user or 0
     assert await pass_through(limiter, "heavy", limit + 1) == limit
-    clock.advance(60)
+    clock.advance(120)
     assert await pass_through(limiter, "heavy", limit + 1) == limit
+
+
+@pytest.mark.parametrize("into", [0.0, 1.0, 15.0, 30.0, 59.0])
+async def test_the_turn_of_a_minute_gives_nobody_twice_the_limit(into: float) -> None:
+    clock = SetClock()
+    limiter = RateLimiter(clock, None)
+    limit = RATE_CLASSES["write"].user or 0
+    clock.advance(59)
+    assert await pass_through(limiter, "write", limit + 1) == limit
+    clock.advance(1 + into)
+    assert await pass_through(limiter, "write", limit) == int(limit * into / 60)
+
+
+async def test_a_steady_caller_just_below_the_limit_is_never_refused() -> None:
+    clock = SetClock()
+    limiter = RateLimiter(clock, None)
+    limit = RATE_CLASSES["heavy"].user or 0
+    for _ in range(5 * limit):
+        assert await pass_through(limiter, "heavy", 1) == 1
+        clock.advance(60 / (limit - 1))
+
+
+@pytest.mark.parametrize("begun", [0.0, 20.0, 45.0])
+async def test_who_waits_as_told_is_let_through(begun: float) -> None:
+    clock = SetClock()
+    limiter = RateLimiter(clock, None)
+    limit = RATE_CLASSES["heavy"].user or 0
+    clock.advance(begun)
+    for _ in range(2):
+        await pass_through(limiter, "heavy", limit)
+        headers: dict[str, str] = {}
+        with pytest.raises(RateLimited) as refused:
+            await limiter.count("heavy", caller(), request(), headers)
+        assert headers["RateLimit"] == f'"user";r=0;t={refused.value.retry_after}'
+        clock.advance(float(refused.value.retry_after or 0))
+        assert await pass_through(limiter, "heavy", 1) == 1
+
+
+async def test_an_address_with_bad_proofs_waits_beyond_the_turn_of_the_minute() -> None:
+    clock = SetClock()
+    limiter = RateLimiter(clock, None)
+    clock.advance(50)
+    await pass_through(limiter, "refused", RATE_CLASSES["refused"].address or 0)
+    clock.advance(10)
+    with pytest.raises(RateLimited):
+        limiter.refused_before(request())
+    with pytest.raises(RateLimited):
+        await limiter.count("refused", caller(), request(), {})
+    clock.advance(100)
+    limiter.refused_before(request())
 
 
 async def test_the_fields_name_the_tightest_window() -> None:

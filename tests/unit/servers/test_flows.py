@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrations import server_flows
+from orchestrations import reconcile_server, server_flows
 from shared.servers.dispatch import event_of
 from shared.tasks.models import TaskKind
 from tests.support.histories import History, names
@@ -112,3 +112,23 @@ def test_what_was_sent_with_the_request_is_only_waited_for() -> None:
     state = history.next(history.raised(START, {"status": "succeeded"})).replay()
     assert (state["isDone"], state["output"]) == (True, "succeeded"), "no activity at all: two turns"
     assert names(state) == [START, "cancel.1", "timer"]
+
+
+def test_a_reconciliation_is_sent_and_waited_for_like_every_other() -> None:
+    history = History(reconcile_server, "reconcile_server", {**JOB, "kind": "server.reconcile"})
+    assert names(history.replay()) == ["send_server_command"]
+    history.add(
+        {
+            "EventType": 4,
+            "EventId": 0,
+            "IsPlayed": False,
+            "Timestamp": history.events[0]["Timestamp"],
+            "Name": "send_server_command",
+            "Input": "{}",
+        }
+    )
+    history.next(history.completed(0, True))
+    history.add(history.timer(1, DEADLINE))
+    done = event(TaskKind.RECONCILE)
+    state = history.next(history.raised(done, {"status": "succeeded"})).replay()
+    assert (state["isDone"], state["output"]) == (True, "succeeded")
