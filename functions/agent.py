@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import RootModel
+from typing import Generic, TypeVar
+
+from pydantic import ConfigDict, RootModel
 
 from shared.composition import services
 from shared.http import Auth, Call, In, Reply, Routes
@@ -13,17 +15,24 @@ from shared.platform.errors import Internal
 
 routes = Routes("agent", services)
 blueprint = routes.blueprint
+W = TypeVar("W")
 
 
-class EnrolBody(RootModel[agent_api.EnrolRequest]):
+class Wire(RootModel[W], Generic[W]):
+    """A shape of the wire contract, as pydantic reads and describes it; built when it is first used."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class EnrolBody(Wire[agent_api.EnrolRequest]):
     """A token, a certificate request, and what the machine is."""
 
 
-class RenewBody(RootModel[agent_api.RenewRequest]):
+class RenewBody(Wire[agent_api.RenewRequest]):
     """A certificate request."""
 
 
-class BeatBody(RootModel[agent_api.Beat]):
+class BeatBody(Wire[agent_api.Beat]):
     """Alive, and how."""
 
 
@@ -31,19 +40,19 @@ class Nothing(In):
     """An empty object."""
 
 
-class EnrolReply(RootModel[agent_api.EnrolAnswer]):
+class EnrolReply(Wire[agent_api.EnrolAnswer]):
     """Who the node is from now on."""
 
 
-class CertificateReply(RootModel[agent_api.Certificate]):
+class CertificateReply(Wire[agent_api.Certificate]):
     """A certificate with its chain."""
 
 
-class SessionReply(RootModel[agent_api.SessionAnswer]):
+class SessionReply(Wire[agent_api.SessionAnswer]):
     """Where messages are, and signatures to reach them."""
 
 
-class BeatReply(RootModel[agent_api.BeatAnswer]):
+class BeatReply(Wire[agent_api.BeatAnswer]):
     """When to beat next."""
 
 

@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 class Actor(BaseModel):
     """Who did it and from where. `kind` is user, api_key, agent, admin or system."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     kind: str
     id: str
     client: str = ""
@@ -35,7 +35,7 @@ class Actor(BaseModel):
 class Target(BaseModel):
     """What it was done to."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     kind: str
     id: str
     name: str | None = None
@@ -44,7 +44,7 @@ class Target(BaseModel):
 class Entry(BaseModel):
     """The content of an entry, wherever it lies."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     at: Timestamp
     action: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=80)
     outcome: Outcome

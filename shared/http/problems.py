@@ -39,6 +39,8 @@ STATUS: Final[dict[Kind, int]] = {
 class ProblemError(BaseModel):
     """One wrong place in the request."""
 
+    model_config = ConfigDict(defer_build=True)
+
     field: str = Field(description="Where: `body.ports.0`, `query.limit`, `header.if-match`.")
     message: str
     code: str
@@ -47,7 +49,7 @@ class ProblemError(BaseModel):
 class Problem(BaseModel):
     """A refusal, as RFC 9457 describes it, with our own stable `code`. Figures of the refusal stand beside as members."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
     type: str = Field(description="A URI that is stable for the code.")
     title: str

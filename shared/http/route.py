@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -158,7 +159,7 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: Options
         body_required=_required(parameters),
         query=query,
         query_lists=_list_fields(query),
-        path_model=_path_model(handler.__name__, placeholders, hints),
+        path_model=_path_model(tuple((name, hints[name]) for name in placeholders)),
         response=_response(hints.get("return"), options.response),
         media_type=options.media_type,
         answers=tuple(options.answers.items()),
@@ -225,19 +226,21 @@ def _list_fields(query: type[BaseModel] | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def _path_model(handler: str, placeholders: list[str], hints: dict[str, Any]) -> type[BaseModel] | None:
+@cache
+def _path_model(placeholders: tuple[tuple[str, Any], ...]) -> type[BaseModel] | None:
+    """The model of a path's placeholders; one for all routes that have the same, for a model is dear to make."""
     if not placeholders:
         return None
     fields: dict[str, Any] = {}
-    for name in placeholders:
-        annotation = hints[name]
+    for name, annotation in placeholders:
         limits: dict[str, Any] = {"max_length": 255}
         if annotation in PREFIXES:
             limits["pattern"] = pattern(PREFIXES[annotation])
         elif not _is_text(annotation):
             limits = {}
         fields[name] = (annotation, Field(**limits))
-    return create_model(f"{handler}_path", __config__=ConfigDict(extra="ignore", defer_build=True), **fields)
+    config = ConfigDict(extra="ignore", defer_build=True)
+    return create_model("_".join((*fields, "path")), __config__=config, **fields)
 
 
 def _is_text(annotation: Any) -> bool:

@@ -29,7 +29,7 @@ class ResourceKind(StrEnum):
 class Resource(BaseModel):
     """One thing of an organization, as a grant names it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     kind: ResourceKind
     id: str = Field(min_length=5, max_length=64, pattern=r"^[a-z]{3}_[0-9A-Z]+$")
 
@@ -44,7 +44,7 @@ class Effect(StrEnum):
 class Grant(BaseModel):
     """A permission given to (or taken from) one member, perhaps for one resource, perhaps until a moment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     id: str
     effect: Effect
     permission: Permission

@@ -27,7 +27,7 @@ class IdentityLink(DirectoryEntry):
 class Membership(BaseModel):
     """An organization that a person may be a member of. A hint for lists: the member document is the truth."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     org_id: OrgId
     since: Timestamp
 

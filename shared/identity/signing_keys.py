@@ -32,7 +32,7 @@ PUBLISHED_AFTER = timedelta(hours=1)  # six lives of a token, and room for clock
 class SigningKey(BaseModel):
     """An EC P-256 key pair with the time from which it signs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,), defer_build=True)
     kid: str
     pem: str
     signs_from: Timestamp
@@ -76,7 +76,7 @@ def make_key(signs_from: datetime) -> SigningKey:
 class KeyRing(BaseModel):
     """The keys in order of `signs_from`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     keys: tuple[SigningKey, ...]
 
     def signer(self, now: datetime) -> SigningKey:

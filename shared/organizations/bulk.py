@@ -16,7 +16,7 @@ MAX_ITEMS: Final = 50
 class BulkItem(BaseModel):
     """What became of one item."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     item: str
     ok: bool
     id: str | None = None
@@ -27,7 +27,7 @@ class BulkItem(BaseModel):
 class BulkResult(BaseModel):
     """A result for each item, in the order they were sent."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     succeeded: int
     failed: int
     results: list[BulkItem]

@@ -40,7 +40,7 @@ class Organization(Document):
 class Pending(BaseModel):
     """An open invitation, as the roster counts it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     id: InvitationId
     expires_at: Timestamp
 
@@ -143,7 +143,7 @@ class InvitationToken(DirectoryEntry):
 class Invited(BaseModel):
     """One open invitation of an address."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     org_id: OrgId
     invitation_id: InvitationId
     expires_at: Timestamp

@@ -18,7 +18,7 @@ ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61
 class Kept(BaseModel):
     """Part of a stored document."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Desired(Kept):

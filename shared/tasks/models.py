@@ -51,7 +51,7 @@ class TaskKind(StrEnum):
 class Step(BaseModel):
     """One step, as the node tells it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     name: str
     state: Literal["running", "done", "failed", "skipped"]
     started_at: Timestamp | None = None
@@ -65,7 +65,7 @@ class Step(BaseModel):
 class Failure(BaseModel):
     """Why it ended badly: a stable code, a sentence, and which step."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     code: str
     reason: str
     step: str = ""

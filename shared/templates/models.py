@@ -21,7 +21,7 @@ Driver = Literal["process", "container"]
 class Strict(BaseModel):
     """A misspelt field is a fault, not silence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=65_536)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_max_length=65_536, defer_build=True)
 
 
 class Variable(Strict):
@@ -164,7 +164,9 @@ class Template(Strict):
     notes: dict[str, str] = Field(default_factory=dict, max_length=20)  # for people: a guide, an imported script
     draft: tuple[str, ...] = ()  # what must be completed before a server can be made of it
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, str_max_length=131_072)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, str_max_length=131_072, defer_build=True
+    )
 
     def variable(self, name: str) -> Variable | None:
         """The variable of that name."""
