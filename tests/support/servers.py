@@ -28,14 +28,15 @@ def online_with_own_ports(api: ApiClient, node_id: str) -> None:
     until(lambda: api.get(path).json()["presence"] == "online", "the node is online")
     for _ in range(50):
         first = 10_000 + 50 * random.randrange(280)
-        if all(map(_free, range(first, first + 30))):
+        if all(map(is_free, range(first, first + 30))):
             break
     more = {"overcommit_cpu": 20}  # tests wait more than they compute
     changed = api.change("PATCH", path, {"port_ranges": [{"first": first, "last": first + 49}], **more})
     assert changed.status_code == 200, changed.text
 
 
-def _free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing answers there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
