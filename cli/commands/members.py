@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(metavar="MEMBER", help="Name, e-mail or id.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ROLE = "owner, admin, operator, billing, viewer, or a role of your own."
 COLUMNS = (("NAME", "name"), ("E-MAIL", "email"), ("ROLE", "role"), ("SINCE", "joined_at"), ("ID", "id"))
-ACCEPT = "to join, they sign in and run: meridian invitations accept "
+LINK = "/?invitation="
 INVITED = (("E-MAIL", "email"), ("ROLE", "role"), ("STATE", "state"), ("ENDS", "expires_at"), ("ID", "id"))
 
 
@@ -124,7 +124,7 @@ def invite(
     emails: Annotated[list[str], typer.Argument(metavar="E-MAIL...", help="One address or several.")],
     role: Annotated[str, typer.Option(help=ROLE, autocompletion=role_names)] = "viewer",
 ) -> None:
-    """Invite people. What each needs to join is mailed to them or, where no mail is set up, told once, here."""
+    """Invite people. The link that each needs is mailed or, where no mail is set up, told once, here."""
     current = state(context)
     chosen = role_id(current.api, role)
     made: list[dict[str, Any]] = []
@@ -136,17 +136,18 @@ def invite(
                 raise
             made.append({"email": email, **error.document()})
     refused = [row for row in made if "code" in row]
+    link = f"to join, they open {current.profile.auth}{LINK}"
     if current.as_json:
         output.emit_json(made)
     else:
         for row in made:
-            output.line(f"{row['email']}: {row['detail'] if 'code' in row else _what_to_do(row)}")
+            output.line(f"{row['email']}: {row['detail'] if 'code' in row else _what_to_do(row, link)}")
     if refused:
         raise CliError(f"{len(refused)} of {len(emails)} were not invited")
 
 
-def _what_to_do(invited: dict[str, Any]) -> str:
-    return ACCEPT + invited["token"] if invited["token"] else "the link is on its way by mail"
+def _what_to_do(invited: dict[str, Any], link: str) -> str:
+    return link + invited["token"] if invited["token"] else "the link is on its way by mail"
 
 
 @invitations.command("list")
@@ -166,7 +167,9 @@ def list_invitations(
 
 
 @invitations.command("withdraw")
-def withdraw(context: typer.Context, name: Annotated[str, typer.Argument(metavar="E-MAIL or ID")]) -> None:
+def withdraw(
+    context: typer.Context, name: Annotated[str, typer.Argument(metavar="INVITATION", help="Address or id.")]
+) -> None:
     """Take an open invitation back."""
     current = state(context)
     found = next((row for row in current.api.pages("/v1/invitations", state="pending") if row["email"] == name), None)
@@ -176,9 +179,10 @@ def withdraw(context: typer.Context, name: Annotated[str, typer.Argument(metavar
 
 
 @invitations.command("accept")
-def accept(context: typer.Context, token_or_id: Annotated[str, typer.Argument(metavar="TOKEN or ID")]) -> None:
-    """Join an organization, by the invitation's link or by its id, and use it from now on."""
+def accept(context: typer.Context, token_or_id: Annotated[str, typer.Argument(metavar="LINK")]) -> None:
+    """Join an organization, by the invitation's link, its token or its id, and use it from now on."""
     current = state(context)
+    token_or_id = token_or_id.rpartition(LINK)[2]
     if token_or_id.startswith("inv_"):
         joined = current.api.post(f"/v1/me/invitations/{token_or_id}/accept")
     else:

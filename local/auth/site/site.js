@@ -109,6 +109,7 @@ async function show(organization) {
     ),
   );
   await showLink();
+  $("next").hidden = location.pathname === "/cli";
   $("cli").hidden = location.pathname !== "/cli" || !asked.get("challenge");
   $("door").hidden = true;
   $("inside").hidden = false;
@@ -142,6 +143,7 @@ function choose(up) {
   $("to-sign-up").setAttribute("aria-pressed", String(up));
   $("name-field").hidden = $("password-hint").hidden = !up;
   $("submit").textContent = up ? "Sign up" : "Sign in";
+  $("credentials").password.minLength = up ? 10 : 0; // a short password at the door is a wrong one: the site says so
   $("credentials").password.autocomplete = up ? "new-password" : "current-password";
 }
 
