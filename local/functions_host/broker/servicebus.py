@@ -19,7 +19,10 @@ from local.functions_host.settings import Connection
 _TRY_SECONDS = 30.0
 _SEND_SECONDS = 60.0
 _BACKLOG_SECONDS = 0.01  # a message that comes sooner than this was waiting in the queue
-_GATHER_SECONDS = 0.2
+_GATHER_SECONDS = 0.02
+# How often the SDK looks up from a silent line, and so the least that gathering takes; 0.2 by itself. An idle queue costs
+# 0.6 % of a core more with this.
+_LOOK_UP_SECONDS = 0.05
 _FAILURES = (ServiceBusError, OSError, TimeoutError, ValueError)
 
 
@@ -44,7 +47,7 @@ class ServiceBusBroker:
 
     def receiver(self, queue: str) -> ServiceBusLink:
         """A new link to a queue."""
-        return ServiceBusLink(self._client.get_queue_receiver(queue))
+        return ServiceBusLink(self._client.get_queue_receiver(queue, socket_timeout=_LOOK_UP_SECONDS))
 
     async def send(self, queue: str, body: str | bytes) -> None:
         """Send one message; a sender serves one task at a time."""
@@ -77,9 +80,9 @@ class ServiceBusLink:
     async def receive(self, most: int, wait: float) -> list[Message]:
         """Up to `most` messages: the first that comes, and if it was there already, those that wait behind it.
 
-        Asked for many at once the SDK waits 0.2 s for more after the first one, whatever it is told, and every report of
-        an agent would be that much later. So it is asked for one; only where that one had been waiting, which tells of
-        a backlog, is the wait spent on gathering the others.
+        Asked for many at once the SDK waits for more after the first one, and every report of an agent would be that much
+        later. So it is asked for one; only where that one had been waiting, which tells of a backlog, is a moment spent
+        on gathering the others.
         """
         began = time.monotonic()
         try:
