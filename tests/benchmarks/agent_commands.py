@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +97,18 @@ def _round_trips(run: Bench, house: HouseForTests, api: ApiClient, agent: AgentP
 
 
 def _at_once(run: Bench, api: ApiClient, agent: AgentProcess) -> None:
-    """A hundred commands; when the last one has been worked on, by the agent's own clock."""
+    """A hundred commands; when the last outcome was stored, by the records' own times: looking for it is not in it."""
     from concurrent.futures import ThreadPoolExecutor
 
     path = f"/v1/nodes/{agent.node_id}/commands"
     with ThreadPoolExecutor(8) as pool:
-        began = time.perf_counter()
+        began = datetime.now(UTC)
         places = list(pool.map(lambda _: api.post(path, {"type": "node.ping"}).headers["Location"], range(AT_ONCE)))
-        done = [_until_done(api, place) for place in places]
-        took = time.perf_counter() - began
+    time.sleep(0.5)
+    done = [_until_done(api, place) for place in places]
     assert all(one["state"] == "succeeded" for one in done)
-    run.figure("100 at once, the last one stored", round(took, 2), "s", at_most=1)
+    last = max(datetime.fromisoformat(one["updated_at"]) for one in done)
+    run.figure("100 at once, the last one stored", round((last - began).total_seconds(), 2), "s", at_most=1)
 
 
 def _enrolments(run: Bench, house: HouseForTests, api: ApiClient, folder: Path) -> None:

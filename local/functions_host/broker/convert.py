@@ -81,6 +81,7 @@ def _arrays(messages: list[Message]) -> dict[str, Datum]:
 
 
 def _time(value: datetime | None) -> str | None:
+    """UTC with an offset: the converter tries twelve forms with `strptime`, and with a Z this would be the sixth."""
     if value is None:
         return None
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
