@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from shared.composition import services
 from shared.http import Auth, Call, In, Out, Reply, Routes
-from shared.identity.access_tokens import LIFE, TokenRefused
-from shared.identity.errors import OAuthError
-from shared.identity.exchange import ACCESS_TYPE, GRANT, SUBJECT_TYPE, Issued
+from shared.identity.errors import OAuthError, TokenRefused
+from shared.identity.oauth import ACCESS_TYPE, GRANT, LIFE, SUBJECT_TYPE
 from shared.platform.ids import OrgId
+
+if TYPE_CHECKING:
+    from shared.identity.exchange import Issued
 
 routes = Routes("sign-in", services)
 blueprint = routes.blueprint

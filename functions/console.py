@@ -10,8 +10,8 @@ from shared.composition import services
 from shared.http import Call, In, Reply, Routes
 from shared.identity.permissions import Permission
 from shared.platform.ids import ServerId
-from shared.servers.console import ConsolePage
 from shared.servers.errors import ServerNotRunning
+from shared.servers.views import ConsolePage
 
 routes = Routes("console", services)
 blueprint = routes.blueprint

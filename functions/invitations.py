@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.authorizer import caller_of
-from shared.identity.caller import Caller
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import Permission
 from shared.organizations import bulk
@@ -23,10 +22,13 @@ from shared.organizations.errors import (
     MemberLimit,
     RoleNotFound,
 )
-from shared.organizations.invitations import Made
 from shared.organizations.models import Invitation, InvitationState, MailState
 from shared.platform.clock import Timestamp
 from shared.platform.ids import InvitationId
+
+if TYPE_CHECKING:
+    from shared.identity.caller import Caller
+    from shared.organizations.invitations import Made
 
 routes = Routes("invitations", services)
 blueprint = routes.blueprint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -11,7 +11,6 @@ from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.permissions import Permission
 from shared.messaging.commands import CommandType
-from shared.nodes.capacity import Capacity
 from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
 from shared.nodes.models import NodeCertificate, NodeState, PortRange
 from shared.nodes.rules import Health, NodeEvent
@@ -19,6 +18,9 @@ from shared.nodes.views import CapacityView, HealthView, InventoryView, NodeView
 from shared.platform.clock import Timestamp
 from shared.platform.ids import CertificateId, NodeId, TaskId
 from shared.store.query import Where
+
+if TYPE_CHECKING:
+    from shared.nodes.capacity import Capacity
 
 routes = Routes("nodes", services)
 blueprint = routes.blueprint

@@ -7,8 +7,7 @@ from shared.http import Call, Out, Routes
 from shared.identity.permissions import Permission
 from shared.placement.models import Verdict
 from shared.servers.views import PlacementTry
-from shared.templates.errors import VariablesInvalid
-from shared.templates.service import TemplateNotFound
+from shared.templates.errors import TemplateNotFound, VariablesInvalid
 
 routes = Routes("placements", services)
 blueprint = routes.blueprint

@@ -23,8 +23,7 @@ from shared.servers.errors import (
 from shared.servers.history import Point, window
 from shared.servers.lifecycle import Event
 from shared.servers.views import Bulk, Reinstall, ServerCreate, ServerEdit, ServerList, ServerView, Suspension
-from shared.templates.errors import VariablesInvalid
-from shared.templates.service import TemplateNotFound
+from shared.templates.errors import TemplateNotFound, VariablesInvalid
 
 routes = Routes("servers", services)
 blueprint = routes.blueprint

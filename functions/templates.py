@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -12,12 +12,10 @@ from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.permissions import Permission
 from shared.platform.clock import Timestamp
-from shared.templates.documents import as_data, export, parse
-from shared.templates.eggs import import_egg
-from shared.templates.errors import TemplateInvalid
-from shared.templates.service import TemplateNotFound, TemplateReadOnly
-from shared.templates.stored import TemplateHead
-from shared.templates.versions import compare
+from shared.templates.errors import TemplateInvalid, TemplateNotFound, TemplateReadOnly
+
+if TYPE_CHECKING:
+    from shared.templates.stored import TemplateHead
 
 routes = Routes("templates", services)
 blueprint = routes.blueprint
@@ -130,6 +128,9 @@ async def list_templates(call: Call, query: TemplateList) -> Page[TemplateView]:
 )
 async def create_template(call: Call, body: TemplateSource) -> Reply:
     """Create a template of the organization."""
+
+    from shared.templates.documents import parse
+
     made = await call.services.templates.create(call.org, call.new_id("tpl"), parse(body.source))
     await _tell(call, "template.created", made.id, made.name)
     return Reply(TemplateView.of(made), status=201, etag=made.etag, location=f"/v1/templates/{made.id}")
@@ -144,6 +145,10 @@ async def create_template(call: Call, body: TemplateSource) -> Reply:
 )
 async def import_template(call: Call, body: EggSource) -> ImportReport:
     """Import a Pterodactyl egg; the report names everything that could not be carried over, and why."""
+
+    from shared.templates.documents import as_data
+    from shared.templates.eggs import import_egg
+
     imported = import_egg(body.egg)
     made = None
     if body.save:
@@ -162,6 +167,9 @@ async def import_template(call: Call, body: EggSource) -> ImportReport:
 )
 async def read_template(call: Call, template_id: str, query: VersionQuery) -> Reply:
     """Read a template at its newest version, or at one that is named."""
+
+    from shared.templates.documents import as_data
+
     found = await call.services.templates.find(call.org, template_id, query.version)
     detail = TemplateDetail(id=found.id, version=found.version, scope=found.scope, definition=as_data(found.template))
     if found.scope != "organization":
@@ -179,6 +187,9 @@ async def read_template(call: Call, template_id: str, query: VersionQuery) -> Re
 )
 async def export_template(call: Call, template_id: str, query: VersionQuery) -> Reply:
     """A template as YAML."""
+
+    from shared.templates.documents import export
+
     found = await call.services.templates.find(call.org, template_id, query.version)
     return Reply(export(found.template).encode(), content_type="application/yaml")
 
@@ -186,6 +197,9 @@ async def export_template(call: Call, template_id: str, query: VersionQuery) -> 
 @routes.get("/v1/templates/{template_id}/compare", permission=Permission.TEMPLATES_READ, resource="template_id")
 async def compare_template(call: Call, template_id: str, query: CompareQuery) -> Comparison:
     """What differs between two versions."""
+
+    from shared.templates.versions import compare
+
     before = await call.services.templates.find(call.org, template_id, query.before)
     after = await call.services.templates.find(call.org, template_id, query.after)
     changes = compare(before.template, after.template)
@@ -201,6 +215,9 @@ async def compare_template(call: Call, template_id: str, query: CompareQuery) ->
 )
 async def replace_template(call: Call, template_id: str, body: TemplateSource) -> Reply:
     """Give a template a new version. Its servers keep theirs until they are upgraded."""
+
+    from shared.templates.documents import parse
+
     head = await call.services.templates.add_version(call.org, template_id, parse(body.source), etag=call.if_match)
     await _tell(call, "template.changed", head.id, head.name)
     return Reply(TemplateView.of(head), etag=head.etag)

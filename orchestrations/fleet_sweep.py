@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 from shared.audit.models import SYSTEM, Target
 from shared.composition import services
-from shared.nodes.liveness import Change
+
+if TYPE_CHECKING:
+    from shared.nodes.liveness import Change
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 _log = logging.getLogger("meridian.nodes")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shared.composition import services
 from shared.platform.flows import Flows, Retry
 from shared.platform.ids import OrgId
-from shared.servers.dispatch import event_of
+from shared.servers.flows import event_of
 from shared.tasks.models import TaskKind
 from shared.tasks.rules import outcome_of, pause_after, tries_again
 

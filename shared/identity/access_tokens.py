@@ -12,21 +12,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from shared.identity.errors import TokenRefused
 from shared.identity.signing_keys import KeyRing
 from shared.platform.ids import OrgId, UserId
 
 if TYPE_CHECKING:
     from jwt.algorithms import ECAlgorithm
 
-LIFE = timedelta(minutes=10)
 TYPE = "at+jwt"
 ALGORITHM = "ES256"
 MAX_BYTES = 4096
 LEEWAY = timedelta(seconds=5)
-
-
-class TokenRefused(ValueError):
-    """Not a token of ours, or no longer good; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared.identity import api_keys
-from shared.identity.access_tokens import TokenRefused
-from shared.identity.errors import NoCredential, SessionEnded, TokenInvalid
+from shared.identity.caller import MAKER
+from shared.identity.errors import NoCredential, SessionEnded, TokenInvalid, TokenRefused
 from shared.identity.tokens import Tokens
-from shared.platform.ids import UserId
 
 if TYPE_CHECKING:
     from shared.composition import Services
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from shared.http.request import Request
     from shared.identity.api_keys import ApiKeys
     from shared.identity.sessions import Sessions
-
-MAKER: Final = "maker"
 
 
 class BearerAuthenticator:
@@ -61,11 +58,6 @@ class BearerAuthenticator:
             scopes=frozenset(key.scopes),
             details={MAKER: key.made_by},
         )
-
-
-def user_of(principal: Principal) -> UserId:
-    """The person whose rights count: the caller, or the maker of the caller's API key."""
-    return UserId(principal.details.get(MAKER, principal.id))
 
 
 def build(services: Services) -> BearerAuthenticator:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 from shared.audit.actors import actor_of
 from shared.audit.models import Actor, Target
 from shared.identity.access import Access, Resource, ResourceKind
-from shared.identity.authenticator import user_of
-from shared.identity.caller import Caller
+from shared.identity.caller import Caller, user_of
 from shared.identity.errors import NotAMember, PermissionMissing, PersonsOnly
 from shared.identity.permissions import Permission
 from shared.platform.ids import UserId

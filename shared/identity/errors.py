@@ -86,3 +86,7 @@ class OAuthError(Fault):
         super().__init__(reason)
         self.error = error
         self.status = status
+
+
+class TokenRefused(ValueError):
+    """Not a token of ours, or no longer good; the text says which. (What a caller gets is `TokenInvalid`.)"""

@@ -29,9 +29,6 @@ from shared.store.unscoped import Directory
 if TYPE_CHECKING:
     import jwt
 
-GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-SUBJECT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
-ACCESS_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 _BURN_MARGIN_SECONDS: Final = 60
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from shared.identity.api_keys import ApiKeys
 from shared.identity.authorizer import Authorizer
-from shared.identity.exchange import GRANT, TokenExchange
+from shared.identity.exchange import TokenExchange
 from shared.identity.keysets import KeySets
+from shared.identity.oauth import GRANT
 from shared.identity.refresh import RefreshTokens
 from shared.identity.sessions import Sessions
 from shared.identity.tokens import Tokens

@@ -9,6 +9,7 @@ from datetime import datetime
 from shared.identity import access_tokens, signing_keys
 from shared.identity.access_tokens import AccessToken
 from shared.identity.memory import Memory
+from shared.identity.oauth import LIFE
 from shared.identity.signing_keys import KeyRing
 from shared.platform.clock import Clock
 from shared.platform.ids import Ids, OrgId, UserId
@@ -55,7 +56,7 @@ class Tokens:
             session=session,
             issued_at=now,
             authenticated_at=authenticated_at,
-            expires_at=now + access_tokens.LIFE,
+            expires_at=now + LIFE,
         )
         return access_tokens.mint(token, await self.ring(), self._issuer), token
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from shared.http.models import Out
 from shared.messaging.limits import PROTOCOL_VERSION
-from shared.nodes.capacity import Capacity
 from shared.nodes.models import Node, NodeState, PortRange, Presence
 from shared.nodes.rules import Health
-from shared.nodes.service import Seen
 from shared.placement.models import Amount
 from shared.platform.clock import Timestamp
+
+if TYPE_CHECKING:
+    from shared.nodes.capacity import Capacity
+    from shared.nodes.service import Seen
 
 
 class NodeView(Out):

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from shared.http.models import Out
 from shared.messaging.codec import from_wire, to_wire
 from shared.messaging.commands import CommandType, Order
 from shared.messaging.server_messages import ConsoleLines, SendLine, WatchConsole
@@ -17,6 +16,7 @@ from shared.platform.ids import OrgId
 from shared.servers.errors import ServerNotRunning
 from shared.servers.models import Server, ServerObserved, observed_id
 from shared.servers.ports import Sender
+from shared.servers.views import ConsoleLine, ConsolePage
 from shared.store.documents import Document
 from shared.store.query import Where
 from shared.store.scoped import Store
@@ -36,21 +36,6 @@ class ConsoleChunk(Document):
     at: str  # the number of its first line, padded, so that text order is number order
     first: int
     lines: list[str] = Field(default_factory=list)
-    dropped: int = 0
-
-
-class ConsoleLine(Out):
-    """One line. Numbers grow by one; a gap says that lines were lost."""
-
-    number: int
-    text: str
-
-
-class ConsolePage(Out):
-    """Lines above `since`, oldest first; ask on with `since=next`."""
-
-    lines: list[ConsoleLine]
-    next: int
     dropped: int = 0
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from shared.messaging.codec import to_wire
-from shared.messaging.commands import CommandType, Order, command_id, report_event
+from shared.messaging.commands import CommandType, Order
 from shared.messaging.server_messages import ApplyServer, CancelInstall, KillServer, RemoveServer
 from shared.platform import tracing
 from shared.platform.errors import NotFound
@@ -22,11 +22,6 @@ from shared.templates.service import Templates
 
 #: A node that is away gets what is desired when it is back: the command waits that long in its queue.
 LIFE: Final = timedelta(days=6)
-
-
-def event_of(task_id: str, kind: TaskKind, attempt: int) -> str:
-    """The external event that brings the outcome of an attempt."""
-    return report_event(command_id(task_id, step_name(kind, attempt)))
 
 
 class Dispatcher:

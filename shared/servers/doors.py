@@ -12,11 +12,11 @@ from shared.platform.errors import Fault, Invalid
 from shared.servers.flows import start_flow
 from shared.servers.lifecycle import Event, Status
 from shared.servers.models import status_of
-from shared.servers.service import Asked
 from shared.servers.views import Bulk, ServerCreate, ServerView
 
 if TYPE_CHECKING:
     from shared.http.call import Call
+    from shared.servers.service import Asked
 
 MAX_BULK: Final = 200
 PERMISSIONS: Final = {

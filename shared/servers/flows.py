@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from shared.messaging.commands import command_id, report_event
 from shared.platform.clock import rfc3339
-from shared.servers.ports import Flows
 from shared.tasks.models import Task, TaskKind
+from shared.tasks.rules import step_name
+
+if TYPE_CHECKING:
+    from shared.servers.ports import Flows
 
 FLOWS: Final = {
     TaskKind.PROVISION: "provision_server",
@@ -26,6 +30,11 @@ def job_of(task: Task, *, sent: bool = False) -> dict[str, Any]:
         "sent": sent,
         "deadline": rfc3339(task.deadline),
     }
+
+
+def event_of(task_id: str, kind: TaskKind, attempt: int) -> str:
+    """The external event that brings the outcome of an attempt."""
+    return report_event(command_id(task_id, step_name(kind, attempt)))
 
 
 async def start_flow(flows: Flows, task: Task, *, sent: bool = False) -> None:

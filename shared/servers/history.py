@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from shared.http.models import Out
-from shared.messaging.server_messages import Sample
 from shared.platform.clock import Timestamp, rfc3339
 from shared.platform.ids import OrgId
 from shared.store.documents import Document
 from shared.store.query import Where
 from shared.store.scoped import Store
+
+if TYPE_CHECKING:
+    from shared.messaging.server_messages import Sample
 
 DAY: Final = 86_400
 MINUTES_KEPT: Final = 2 * DAY

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.messaging.commands import Order
-from shared.messaging.sender import SentCommand
-from shared.placement.models import Node
 from shared.platform.ids import OrgId
+
+if TYPE_CHECKING:
+    from shared.messaging.commands import Order
+    from shared.messaging.sender import SentCommand
+    from shared.placement.models import Node
 
 
 class NodeSource(Protocol):

@@ -186,3 +186,18 @@ class ServerView(Out):
             created_at=server.created_at,
             updated_at=server.updated_at,
         )
+
+
+class ConsoleLine(Out):
+    """One line. Numbers grow by one; a gap says that lines were lost."""
+
+    number: int
+    text: str
+
+
+class ConsolePage(Out):
+    """Lines above `since`, oldest first; ask on with `since=next`."""
+
+    lines: list[ConsoleLine]
+    next: int
+    dropped: int = 0

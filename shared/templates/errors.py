@@ -28,3 +28,15 @@ class VariablesInvalid(Fault):
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__("; ".join(f"{each.field}: {each.message}" for each in errors[:5]), errors=errors)
+
+
+class TemplateNotFound(Fault):
+    """There is no such template for this organization."""
+
+    kind, code, title = Kind.NOT_FOUND, "template_not_found", "There is no such template"
+
+
+class TemplateReadOnly(Fault):
+    """One of ours, or another organization's."""
+
+    kind, code, title = Kind.FORBIDDEN, "template_read_only", "This template cannot be changed here"

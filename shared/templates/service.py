@@ -10,29 +10,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from shared.platform.clock import Clock
-from shared.platform.errors import AlreadyExists, Fault, Kind, NotFound
+from shared.platform.errors import AlreadyExists, NotFound
 from shared.platform.ids import OrgId
 from shared.store.query import Slice
 from shared.store.scoped import Store
 from shared.templates.documents import as_data, parse
 from shared.templates.eggs import Note
+from shared.templates.errors import TemplateNotFound, TemplateReadOnly
 from shared.templates.models import Template
 from shared.templates.stored import PUBLIC, SYSTEM, TemplateHead, TemplateVersion, version_id
 
 SHIPPED: Final = Path(__file__).resolve().parents[2] / "templates"
 MAX_CACHED: Final = 500
-
-
-class TemplateNotFound(Fault):
-    """There is no such template for this organization."""
-
-    kind, code, title = Kind.NOT_FOUND, "template_not_found", "There is no such template"
-
-
-class TemplateReadOnly(Fault):
-    """One of ours, or another organization's."""
-
-    kind, code, title = Kind.FORBIDDEN, "template_read_only", "This template cannot be changed here"
 
 
 @dataclass(frozen=True, slots=True)

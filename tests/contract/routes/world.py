@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.http.route import PLACEHOLDER, Route
 from shared.identity import access_tokens
+from shared.identity.oauth import LIFE
 from shared.identity.permissions import Permission, Role
 from shared.identity.signing_keys import KeyRing
 from shared.identity.tokens import SECRET
@@ -115,7 +116,7 @@ def _expired(house: HouseForTests, owner: ApiClient) -> str:
     ring = KeyRing.read((Path(house.folder) / "secrets" / SECRET).read_text())
     token = access_tokens.verify(owner.credential or "", ring, house.api, datetime.now(UTC))
     ago = datetime.now(UTC) - timedelta(hours=1)
-    old = dataclasses.replace(token, issued_at=ago, expires_at=ago + access_tokens.LIFE)
+    old = dataclasses.replace(token, issued_at=ago, expires_at=ago + LIFE)
     key = ring.keys[0].model_copy(update={"signs_from": ago - timedelta(hours=1)})
     return access_tokens.mint(old, KeyRing(keys=(key,)), house.api)
 

@@ -10,8 +10,10 @@ import jwt
 import pytest
 
 from shared.identity import access_tokens, signing_keys
-from shared.identity.access_tokens import AccessToken, TokenRefused
+from shared.identity.access_tokens import AccessToken
+from shared.identity.errors import TokenRefused
 from shared.identity.memory import Memory
+from shared.identity.oauth import LIFE
 from shared.identity.signing_keys import PUBLISHED_AFTER, PUBLISHED_AHEAD, SIGNS_FOR, KeyRing, make_key, turn
 from shared.identity.tokens import SECRET, Tokens
 from shared.platform.ids import Ids, OrgId, UserId
@@ -29,7 +31,7 @@ TOKEN = AccessToken(
     session="session-1",
     issued_at=NOW,
     authenticated_at=NOW - timedelta(minutes=3),
-    expires_at=NOW + access_tokens.LIFE,
+    expires_at=NOW + LIFE,
 )
 
 
@@ -126,7 +128,7 @@ def test_no_token_ever_outlives_the_publication_of_its_key() -> None:
     while moment < NOW + 3 * SIGNS_FOR:
         ring = turn(ring, moment)
         signer = ring.signer(moment).kid
-        later = turn(ring, moment + access_tokens.LIFE)
+        later = turn(ring, moment + LIFE)
         assert later.find(signer) is not None
         moment += timedelta(minutes=55)
 

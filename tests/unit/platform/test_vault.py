@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.identity.access_tokens import TokenRefused
+from shared.identity.errors import TokenRefused
 from shared.identity.tokens import SECRET, Tokens
 from shared.nodes.authority import ISSUER_LIFE, ISSUERS_SECRET, SIGNERS_SECRET, Authority
 from shared.platform import vault

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrations import reconcile_server, server_flows
-from shared.servers.dispatch import event_of
+from shared.servers.flows import event_of
 from shared.tasks.models import TaskKind
 from tests.support.histories import History, names
 
