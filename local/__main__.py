@@ -15,6 +15,7 @@ from local.supervisor.console import Console
 from local.supervisor.doctor import examine
 from local.supervisor.house import COSMOS_KEY_FILE, House, Ports
 from local.supervisor.parts import Part
+from local.supervisor.ports import free_base, require
 from local.supervisor.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,14 +35,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Start every part, do the main job once, and stay up."""
     with DataFolder(arguments.data, "meridian") as folder:
         house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
+        require(house.ports.by_option())
         return _run_house(house, () if arguments.bare else house.main_job(arguments.template), stay=True)
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Do the main job once on a fresh house with ports of its own, tell what it took, and stop."""
+    if arguments.base_port is None:  # a house of `make run` may be up
+        arguments.base_port = free_base(len(Ports().by_option()))
     with tempfile.TemporaryDirectory(prefix="meridian-demo-") as place, DataFolder(Path(place), "meridian") as folder:
         house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
-        return _run_house(house, house.main_job(arguments.template), stay=False)
+        require(house.ports.by_option())
+        return _run_house(house, house.main_job(arguments.template, stay=False), stay=False)
 
 
 def _run_house(house: House, main_job: tuple[Part, ...], *, stay: bool) -> int:

@@ -7,6 +7,7 @@ is there already stays.
 from __future__ import annotations
 
 import secrets
+import shlex
 import subprocess
 import sys
 import time
@@ -62,6 +63,7 @@ def enrol(context: typer.Context, auth: Auth, agent_folder: AgentFolder) -> None
 def server(
     context: typer.Context,
     template: Annotated[str, typer.Option(help="What the server is made of.")] = "flying-squid",
+    stays: Annotated[bool, typer.Option("--stays/--ends", help="Whether the house stays up afterwards.")] = True,
 ) -> None:
     """Create a first server, show its steps, and tell where to join."""
     current = state(context)
@@ -77,9 +79,22 @@ def server(
         steps = sum(step["seconds"] for step in task["steps"])
         output.out.print(f"from the click to ready: {ready:.1f} s, {steps:.1f} s of it the steps themselves")
         found = [current.api.get(f"/v1/servers/{asked['server_id']}")]
-    elif found[0]["status"] == "stopped":
-        follow(current.api, current.api.post(f"/v1/servers/{found[0]['id']}/start")["task_id"], output.out.print)
+    else:
+        _bring_back(current, found[0])
     _tell(current, found[0]["id"], node, time.monotonic() - begun)
+    if stays:
+        _tell_how_to_go_on(current)
+
+
+def _bring_back(current: State, server: dict[str, Any]) -> None:
+    """What an earlier run left: go on with what was under way, start what has stopped, install what could not be."""
+    ask = {"stopped": "start", "crash_loop": "start", "failed": "reinstall"}.get(server["status"])
+    if server["operation"]:
+        output.out.print(f"{server['name']} is there, and {server['status']}: its task goes on")
+        follow(current.api, server["operation"]["task_id"], output.out.print)
+    elif ask:
+        output.out.print(f"{server['name']} is there, and {server['status']}: {ask}")
+        follow(current.api, current.api.post(f"/v1/servers/{server['id']}/{ask}")["task_id"], output.out.print)
 
 
 def _sign_in(profile: Profile) -> None:
@@ -117,9 +132,20 @@ def _tell(current: State, server_id: str, node: dict[str, Any], seconds: float) 
         f"{server['name']} on {node['name']} is {server['status']}, {seconds:.1f} s after the agent came up"
     )
     Reader(current.api, server_id).read(seconds=3.0)
-    if server["join"]:
-        output.out.print(f"[bold]join at {server['join']}[/bold]")
-    folder = current.profile.path.parent
-    output.out.print(
-        f"go on with: MERIDIAN_CONFIG_DIR={folder} MERIDIAN_API={current.profile.api} .venv/bin/meridian servers list"
-    )
+    if server["join"] and server["status"] == "running":
+        output.line(f"join at {server['join']}")
+
+
+def _tell_how_to_go_on(current: State) -> None:
+    """Leave a file that makes a shell the demo user's, and name it."""
+    settings = {
+        "MERIDIAN_CONFIG_DIR": str(current.profile.path.parent),
+        "MERIDIAN_API": current.profile.api,
+        "MERIDIAN_AUTH": current.profile.auth,
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+    lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+    file = current.profile.path.with_name("activate")
+    file.write_text("\n".join(lines) + "\n")
+    here = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+    output.line(f"go on in another terminal, as {EMAIL}: . {shlex.quote(str(here))} && meridian servers list")

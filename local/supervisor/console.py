@@ -30,7 +30,15 @@ class Console:
 
     def line(self, name: str, text: str) -> None:
         """One line that a part has written."""
+        self.show(name, text)
+        self.keep(name, text)
+
+    def show(self, name: str, text: str) -> None:
+        """A part's line, on the terminal alone."""
         self._print(f"{self.paint(name.ljust(self._width), self._colours.get(name, BOLD))} {text}")
+
+    def keep(self, name: str, text: str) -> None:
+        """A part's line, in its log alone."""
         if name in self._files:
             self._files[name].info(text)
 

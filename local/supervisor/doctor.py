@@ -7,7 +7,6 @@ import os
 import re
 import resource
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from local.supervisor.ports import holder, is_free
 
 SUPPORTED_PYTHON = ((3, 11), (3, 12))
 OLDEST_NODE = 20
@@ -103,16 +104,11 @@ def _node(root: Path) -> Iterator[Finding]:
 
 def _ports(ports: dict[str, int]) -> Iterator[Finding]:
     for what, port in ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                yield Finding(
-                    good=False, text=f"port {port} for {what}: {error.strerror}; choose another with --{what}-port"
-                )
-            else:
-                yield Finding(good=True, text=f"port {port} for {what} is free")
+        if is_free(port):
+            yield Finding(good=True, text=f"port {port} for {what} is free")
+        else:
+            text = f"port {port} for {what} is in use{holder(port)}; choose another with --{what}-port"
+            yield Finding(good=False, text=text)
 
 
 def _disk(data: Path) -> Iterator[Finding]:

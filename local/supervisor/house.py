@@ -113,9 +113,13 @@ class House:
         """The control plane, in no order: each part names what it needs."""
         return (self._cosmos(), self._bus(), self._blob(), self._auth(), self._containers(), self._host())
 
-    def main_job(self, template: str) -> tuple[Part, ...]:
+    def main_job(self, template: str, *, stay: bool = True) -> tuple[Part, ...]:
         """What a person would do first: sign up and enrol this machine; its agent; a first server from a template."""
-        return (self._enrol(), self._agent(), self._welcome(template))
+        return (self._enrol(), self._agent(), self._welcome(template, stay=stay))
+
+    def _key_file(self) -> Path:
+        file = self.data / "cosmos" / COSMOS_KEY_FILE
+        return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
     def _cosmos(self) -> Part:
         port = self.ports.cosmos
@@ -124,7 +128,8 @@ class House:
             command=_python("local.cosmos", "--port", port, "--data", self.data / "cosmos"),
             port=port,
             port_option="--cosmos-port",
-            addresses=(("Cosmos DB and its data explorer", f"http://localhost:{port}"),),
+            addresses=(("Cosmos DB and its data explorer", f"http://localhost:{port} (its key: {self._key_file()})"),),
+            quiet=True,
         )
 
     def _bus(self) -> Part:
@@ -143,6 +148,7 @@ class House:
                     f"localhost:{ports.bus}, {ports.bus_tls}, {ports.bus_websocket}",
                 ),
             ),
+            quiet=True,
         )
 
     def _blob(self) -> Part:
@@ -155,6 +161,7 @@ class House:
             port=port,
             port_option="--blob-port",
             addresses=(("Blob storage (Azurite)", f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}"),),
+            quiet=True,
         )
 
     def _auth(self) -> Part:
@@ -165,6 +172,7 @@ class House:
             port=port,
             port_option="--auth-port",
             addresses=(("Sign up and sign in", self.auth),),
+            quiet=True,
         )
 
     def _containers(self) -> Part:
@@ -209,10 +217,10 @@ class House:
             farewell=_python("agent", "stop-games", "--folder", self.agent_folder),
         )
 
-    def _welcome(self, template: str) -> Part:
+    def _welcome(self, template: str, *, stay: bool) -> Part:
         return Part(
             name="welcome",
-            command=_python("cli", "welcome", "server", "--template", template),
+            command=_python("cli", "welcome", "server", "--template", template, "--stays" if stay else "--ends"),
             env=self._person(),
             needs=("agent",),
             once=True,
@@ -221,7 +229,12 @@ class House:
 
     def _person(self) -> dict[str, str]:
         """The demo user's own configuration folder, so that nobody's real sign-in is touched."""
-        return {"MERIDIAN_API": self.api, "MERIDIAN_CONFIG_DIR": str(self.data / "person"), "COLUMNS": "160"}
+        return {
+            "MERIDIAN_API": self.api,
+            "MERIDIAN_CONFIG_DIR": str(self.data / "person"),
+            "MERIDIAN_AUTH": self.auth,
+            "COLUMNS": "160",
+        }
 
     @property
     def agent_folder(self) -> Path:

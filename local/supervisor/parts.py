@@ -22,6 +22,7 @@ class Part:
         once: a job that ends by itself with code 0 (a bootstrap), rather than a service.
         optional: a job that the house can do without: its failure is told, and not tried again.
         farewell: a command to run once the part has been stopped.
+        quiet: what it says while it starts and stops is in its log alone, unless it fails.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Part:
     once: bool = False
     optional: bool = False
     farewell: tuple[str, ...] = ()
+    quiet: bool = False
 
 
 def start_order(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], ...]:

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from collections import deque
 from enum import StrEnum
 
 from local.supervisor.console import Console
@@ -17,6 +18,7 @@ from local.supervisor.parts import Part, restart_delay
 STEADY_SECONDS = 60.0  # a part that lived this long has started well; the next death counts as the first
 READY_SECONDS = 90.0  # a guard: Node on a slow disk needs several seconds, nothing needs this
 STOP_SECONDS = 10.0  # between the request to stop and the kill
+UNSAID_LINES = 30  # of a quiet part, told if it fails
 REFUSED = 2  # the exit code of a part that printed one line and will not start however often it is tried
 LINE_LIMIT_BYTES = 1024 * 1024
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -48,10 +50,12 @@ class PartProcess:
         self.state = State.WAITING
         self.deaths = 0
         self.ready_seconds = 0.0
+        self.hushed = part.quiet  # until the house is up
         self._console = console
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._first_ready = asyncio.Event()
+        self._unsaid: deque[str] = deque(maxlen=UNSAID_LINES)
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -130,6 +134,7 @@ class PartProcess:
             code = await self._live(begun)
             if self._stopping or (self.part.once and code == 0):
                 return
+            self._speak_up()
             if self.part.optional:
                 self.state = State.DEAD
                 self._console.notice(
@@ -203,7 +208,21 @@ class PartProcess:
                 continue
             if not line:
                 return
-            self._console.line(self.part.name, line.decode(errors="replace").rstrip("\n"))
+            self._hear(line.decode(errors="replace").rstrip("\n"))
+
+    def _hear(self, text: str) -> None:
+        """A line: for everybody; or of a quiet part while the house starts or stops for its log, and in case it fails."""
+        if self.hushed or (self.part.quiet and self._stopping):
+            self._unsaid.append(text)
+            self._console.keep(self.part.name, text)
+        else:
+            self._console.line(self.part.name, text)
+
+    def _speak_up(self) -> None:
+        """It failed: what it has said so far is told after all."""
+        for text in self._unsaid:
+            self._console.show(self.part.name, text)
+        self._unsaid.clear()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -64,6 +64,8 @@ class Supervisor:
             if services and services <= {part.name for part in wave} | self._started:
                 await asyncio.sleep(SETTLE_SECONDS)
                 self._table(time.monotonic() - begun)
+                for process in self.processes.values():
+                    process.hushed = False
                 services = set()
             self._started |= {part.name for part in wave}
 
@@ -94,7 +96,7 @@ class Supervisor:
         self._console.notice("stopped")
 
     def _table(self, seconds: float) -> None:
-        rows = [(what, where) for wave in self._waves for part in wave for what, where in part.addresses]
+        rows = [(what, where) for wave in reversed(self._waves) for part in wave for what, where in part.addresses]
         width = max((len(what) for what, _ in rows), default=0)
         self._console.plain()
         self._console.notice(f"Meridian Console is up after {seconds:.1f} s")

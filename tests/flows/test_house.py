@@ -82,7 +82,7 @@ def test_a_port_in_use_stops_the_house_and_says_which(words: tuple[str, ...], tm
     with Part([*_python("http.server"), str(taken), "--bind", "127.0.0.1"], tmp_path / "taken.log", taken):
         done = local(*words, "--cosmos-port", str(taken))
     assert done.returncode == 2
-    assert f"port {taken} for cosmos is in use; stop what uses it, or choose another with --cosmos-port" in done.stdout
+    assert re.search(rf"in use already: port {taken} for cosmos \(\S+, process \d+\)\. Stop what uses", done.stderr)
     assert "is up after" not in done.stdout
 
 

@@ -104,3 +104,25 @@ async def test_a_part_with_a_path_is_ready_when_that_path_says_so(tmp_path: Path
     assert supervisor.processes["slow"].ready_seconds > 1
     supervisor.leave()
     assert await running == 0
+
+
+async def test_a_quiet_part_is_heard_once_the_house_is_up_and_not_while_it_comes_and_goes(tmp_path: Path) -> None:
+    talker = "import sys,time\nprint('a secret',flush=True)\ntime.sleep(1)\nwhile True:\n print('at work',flush=True);time.sleep(.05)"
+    quiet = Part("quiet", (sys.executable, "-c", talker), quiet=True)
+    supervisor, out = house(tmp_path, quiet, server("loud"))
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: "at work" in out.getvalue())
+    supervisor.leave()
+    assert await running == 0
+    assert "a secret" not in out.getvalue()
+    assert out.getvalue().index("is up after") < out.getvalue().index("at work")
+    assert "a secret" in (tmp_path / "quiet.log").read_text()
+
+
+async def test_a_quiet_part_that_does_not_start_says_why(tmp_path: Path) -> None:
+    supervisor, out = house(
+        tmp_path, Part("quiet", (sys.executable, "-c", "print('no room');raise SystemExit(2)"), quiet=True, port=1)
+    )
+    assert await supervisor.run() == 2
+    text = out.getvalue()
+    assert text.index("no room") < text.index("quiet will not start; its last line says why")

@@ -1,0 +1,61 @@
+"""Whether ports are free, and who has those that are not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+import psutil
+
+from local.common.errors import StartError
+
+FIRST, LAST, STEP = 20_000, 24_000, 10
+
+
+def is_free(port: int) -> bool:
+    """Whether a part could listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def require(ports: Mapping[str, int]) -> None:
+    """Look at all ports before anything starts, so that all that are taken are named at once.
+
+    Args:
+        ports: option name to port.
+
+    Raises:
+        StartError: some are in use.
+    """
+    taken = [f"{port} for {name}{holder(port)}" for name, port in ports.items() if not is_free(port)]
+    if taken:
+        advice = 'ARGS="--base-port 20000" takes others for all, --host-port and the like for one'
+        raise StartError(f"in use already: port {', port '.join(taken)}. Stop what uses them, or: {advice}")
+
+
+def holder(port: int) -> str:
+    """` (python3, process 4711)`, or nothing where the system does not tell (another user's process)."""
+    try:
+        for each in psutil.net_connections(kind="tcp"):
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
+                return f" ({psutil.Process(each.pid).name()}, process {each.pid})"
+    except psutil.Error:
+        pass
+    return ""
+
+
+def free_base(count: int) -> int:
+    """The first of `count` ports in a row that are free now.
+
+    Raises:
+        StartError: there are none in our range.
+    """
+    for base in range(FIRST, LAST, STEP):
+        if all(is_free(port) for port in range(base, base + count)):
+            return base
+    raise StartError(f"no {count} ports in a row are free from {FIRST} to {LAST}; choose with --base-port")
