@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from shared.platform.errors import Conflict, Fault, Forbidden, Kind, NotFound, QuotaExceeded, Unauthenticated
+from shared.platform.errors import (
+    Conflict,
+    Fault,
+    Forbidden,
+    Kind,
+    NotFound,
+    QuotaExceeded,
+    Unauthenticated,
+    Unavailable,
+)
 
 
 class NoCredential(Unauthenticated):
@@ -86,6 +95,12 @@ class OAuthError(Fault):
         super().__init__(reason)
         self.error = error
         self.status = status
+
+
+class KeySetUnavailable(Unavailable):
+    """A site's key set could not be fetched, and no copy of it is young enough."""
+
+    code, title = "key_set_unavailable", "The sign-in site does not answer"
 
 
 class TokenRefused(ValueError):

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.identity.assertions import ALGORITHM
+from shared.identity.errors import KeySetUnavailable
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import Unavailable
 from shared.platform.settings import TrustedIssuer
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ MAX_SET_BYTES = 64 * 1024
 MAX_KEYS = 20
 
 Fetch = Callable[[str], Awaitable[bytes]]
-
-
-class KeySetUnavailable(Unavailable):
-    """A site's key set could not be fetched, and no copy of it is young enough."""
-
-    code, title = "key_set_unavailable", "The sign-in site does not answer"
 
 
 async def fetch_over_http(uri: str) -> bytes:

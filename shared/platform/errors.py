@@ -142,3 +142,9 @@ class Internal(Fault):
     """Our own mistake."""
 
     kind, code, title = Kind.INTERNAL, "internal", "Something failed on our side"
+
+
+class SecretsUnavailable(Unavailable):
+    """The place where secrets are kept does not answer."""
+
+    code, title = "secrets_unavailable", "The secret store does not answer"

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import Unavailable
+from shared.platform.errors import SecretsUnavailable
 from shared.platform.settings import Settings, SettingsError
 
 FRESH_SECONDS: Final = 300.0
@@ -28,12 +28,6 @@ AGAIN_SECONDS: Final = (
 )
 MAX_BYTES: Final = 25_000  # Key Vault's limit: 25 KB a value
 _NAME: Final = re.compile(r"^[0-9a-zA-Z-]{1,127}$")  # Key Vault's rule for names
-
-
-class SecretsUnavailable(Unavailable):
-    """The place where secrets are kept does not answer."""
-
-    code, title = "secrets_unavailable", "The secret store does not answer"
 
 
 class SecretSource(Protocol):

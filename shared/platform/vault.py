@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from shared.platform.secrets import SecretsUnavailable, checked_name, checked_value
+from shared.platform.errors import SecretsUnavailable
+from shared.platform.secrets import checked_name, checked_value
 
 PATIENCE_SECONDS: Final = 10.0
 _RETRIES: Final = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 1.0}

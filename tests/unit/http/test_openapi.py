@@ -147,3 +147,16 @@ def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
         [sys.executable, "-m", "functions", name], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert page.read_text() == done.stdout, f"run: python -m functions {name} > docs/reference/{name}.md"
+
+
+def test_every_refusal_lives_where_the_doors_load_it() -> None:
+    """The page of codes is made of what is loaded, and no service is: so refusals live in modules called `errors`."""
+    program = """
+import importlib, pkgutil, shared
+for module in pkgutil.walk_packages(shared.__path__, "shared."):
+    importlib.import_module(module.name)
+from shared.platform.errors import Fault
+print(*sorted(code for code, fault in Fault.codes.items() if not fault.__module__.endswith(".errors")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["report_refused"]  # told to a queue, never to a caller

@@ -8,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.identity.keysets import KeySets, KeySetUnavailable, parse_key_set
+from shared.identity.errors import KeySetUnavailable
+from shared.identity.keysets import KeySets, parse_key_set
 from shared.platform.settings import TrustedIssuer
 from tests.support.clocks import SetClock
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.platform.secrets import FolderSecrets, Secrets, SecretsUnavailable, open_secrets
+from shared.platform.errors import SecretsUnavailable
+from shared.platform.secrets import FolderSecrets, Secrets, open_secrets
 from shared.platform.settings import SettingsError, load_settings
 from tests.support.clocks import SetClock
 

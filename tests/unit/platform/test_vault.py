@@ -13,8 +13,9 @@ from shared.identity.errors import TokenRefused
 from shared.identity.tokens import SECRET, Tokens
 from shared.nodes.authority import ISSUER_LIFE, ISSUERS_SECRET, SIGNERS_SECRET, Authority
 from shared.platform import vault
+from shared.platform.errors import SecretsUnavailable
 from shared.platform.ids import Ids, OrgId, UserId
-from shared.platform.secrets import AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS, Secrets, SecretsUnavailable
+from shared.platform.secrets import AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS, Secrets
 from shared.platform.vault import KeyVaultSecrets
 from tests.support.clocks import SetClock
 from tests.support.vault import VaultStandIn
