@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from shared.audit.actors import actor_of
-from shared.audit.models import Target
 from shared.composition import services
 from shared.http import Call, In, Reply, Routes
 from shared.identity.permissions import Permission
@@ -60,7 +59,5 @@ async def watch_console(call: Call, server_id: ServerId, body: Watch) -> Reply:
 )
 async def write_console(call: Call, server_id: ServerId, body: Line) -> Reply:
     """Send a line to the game. The audit trail keeps who sent what."""
-    server = await call.services.consoles.write(call.org, server_id, body.line, id=call.new_id("tsk"))
-    target = Target(kind="server", id=server.id, name=server.name)
-    await call.services.audit.record(call.org, actor_of(call), "server.console_line", target, after={"line": body.line})
+    await call.services.consoles.write(call.org, server_id, body.line, id=call.new_id("tsk"), by=actor_of(call))
     return Reply(status=202)

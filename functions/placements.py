@@ -61,7 +61,7 @@ def _verdict(verdict: Verdict) -> NodeVerdict:
 )
 async def try_placement(call: Call, body: PlacementTry) -> PlacementView:
     """Try a placement: the node that would be chosen, and the reasons of every other."""
-    placed, verdicts = await call.services.servers.dry_run(call.org, body)
+    placed, verdicts = await call.services.servers.creation.dry_run(call.org, body)
     return PlacementView(
         node_id=placed.node_id if placed else None,
         ports=dict(placed.ports) if placed else {},

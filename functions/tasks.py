@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shared.audit.actors import actor_of
-from shared.audit.models import Target
 from shared.composition import services
 from shared.http import Call, ListQuery, Page, Reply, Routes
 from shared.identity.permissions import Permission
@@ -11,7 +10,7 @@ from shared.platform.ids import TaskId
 from shared.servers.errors import NoRoom
 from shared.servers.flows import start_flow
 from shared.tasks.errors import TaskNotRetryable, TaskOver
-from shared.tasks.models import Task, TaskKind, TaskState, TaskView
+from shared.tasks.models import TaskKind, TaskState, TaskView
 
 routes = Routes("tasks", services)
 blueprint = routes.blueprint
@@ -53,8 +52,7 @@ async def read_task(call: Call, task_id: TaskId) -> Reply:
 )
 async def cancel_task(call: Call, task_id: TaskId) -> Reply:
     """Cancel a task, whatever step it is at."""
-    task = await call.services.tasks.request_cancel(call.org, task_id)
-    await _tell(call, "task.cancelled", task)
+    task = await call.services.tasks.request_cancel(call.org, task_id, by=actor_of(call))
     await call.durable.raise_event(task.id, f"cancel.{task.attempt}", {"by": call.principal.id})
     return Reply(TaskView.of(task), status=202, etag=task.etag)
 
@@ -69,12 +67,6 @@ async def cancel_task(call: Call, task_id: TaskId) -> Reply:
 )
 async def retry_task(call: Call, task_id: TaskId) -> Reply:
     """Try a failed task again, from the step that failed: what its node has done already stays done."""
-    task = await call.services.operations.retry(call.org, task_id)
-    await _tell(call, "task.retried", task)
+    task = await call.services.operations.retry(call.org, task_id, by=actor_of(call))
     await start_flow(call.durable, task)
     return Reply(TaskView.of(task), status=202, etag=task.etag)
-
-
-async def _tell(call: Call, action: str, task: Task) -> None:
-    target = Target(kind="task", id=task.id, name=task.kind.value)
-    await call.services.audit.record(call.org, actor_of(call), action, target, after={"target": task.target})

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from shared.audit.actors import actor_of
-from shared.audit.models import Target
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.permissions import Permission
@@ -15,6 +14,7 @@ from shared.platform.clock import Timestamp
 from shared.templates.errors import TemplateInvalid, TemplateNotFound, TemplateReadOnly
 
 if TYPE_CHECKING:
+    from shared.templates.eggs import Imported
     from shared.templates.stored import TemplateHead
 
 routes = Routes("templates", services)
@@ -108,6 +108,18 @@ class ImportReport(Out):
     draft: list[str]
     notes: list[dict[str, str]]
 
+    @classmethod
+    def of(cls, imported: Imported, id: str | None) -> ImportReport:
+        """The report; `id` is there when the template was kept."""
+        from shared.templates.documents import as_data
+
+        return cls(
+            id=id,
+            definition=as_data(imported.template),
+            draft=list(imported.template.draft),
+            notes=[{"part": n.part, "verdict": n.verdict, "reason": n.reason} for n in imported.notes],
+        )
+
 
 @routes.get("/v1/templates", permission=Permission.TEMPLATES_READ)
 async def list_templates(call: Call, query: TemplateList) -> Page[TemplateView]:
@@ -131,8 +143,7 @@ async def create_template(call: Call, body: TemplateSource) -> Reply:
 
     from shared.templates.documents import parse
 
-    made = await call.services.templates.create(call.org, call.new_id("tpl"), parse(body.source))
-    await _tell(call, "template.created", made.id, made.name)
+    made = await call.services.templates.create(call.org, call.new_id("tpl"), parse(body.source), by=actor_of(call))
     return Reply(TemplateView.of(made), status=201, etag=made.etag, location=f"/v1/templates/{made.id}")
 
 
@@ -146,20 +157,16 @@ async def create_template(call: Call, body: TemplateSource) -> Reply:
 async def import_template(call: Call, body: EggSource) -> ImportReport:
     """Import a Pterodactyl egg; the report names everything that could not be carried over, and why."""
 
-    from shared.templates.documents import as_data
     from shared.templates.eggs import import_egg
 
     imported = import_egg(body.egg)
-    made = None
-    if body.save:
-        made = await call.services.templates.create(call.org, call.new_id("tpl"), imported.template, imported.notes)
-        await _tell(call, "template.imported", made.id, made.name)
-    return ImportReport(
-        id=made.id if made else None,
-        definition=as_data(imported.template),
-        draft=list(imported.template.draft),
-        notes=[{"part": n.part, "verdict": n.verdict, "reason": n.reason} for n in imported.notes],
+    if not body.save:
+        return ImportReport.of(imported, None)
+    template_id = call.new_id("tpl")
+    await call.services.templates.create(
+        call.org, template_id, imported.template, imported.notes, by=actor_of(call), action="template.imported"
     )
+    return ImportReport.of(imported, template_id)
 
 
 @routes.get(
@@ -218,8 +225,9 @@ async def replace_template(call: Call, template_id: str, body: TemplateSource) -
 
     from shared.templates.documents import parse
 
-    head = await call.services.templates.add_version(call.org, template_id, parse(body.source), etag=call.if_match)
-    await _tell(call, "template.changed", head.id, head.name)
+    head = await call.services.templates.add_version(
+        call.org, template_id, parse(body.source), etag=call.if_match, by=actor_of(call)
+    )
     return Reply(TemplateView.of(head), etag=head.etag)
 
 
@@ -231,8 +239,7 @@ async def replace_template(call: Call, template_id: str, body: TemplateSource) -
 )
 async def delete_template(call: Call, template_id: str) -> None:
     """Delete a template. Servers that were made of it keep their version."""
-    await call.services.templates.delete(call.org, template_id, etag=call.if_match)
-    await _tell(call, "template.deleted", template_id, None)
+    await call.services.templates.delete(call.org, template_id, etag=call.if_match, by=actor_of(call))
 
 
 @routes.post(
@@ -244,9 +251,7 @@ async def delete_template(call: Call, template_id: str) -> None:
 )
 async def publish_template(call: Call, template_id: str) -> TemplateView:
     """Let every organization use a template."""
-    head = await call.services.templates.publish(call.org, template_id)
-    await _tell(call, "template.published", head.id, head.name)
-    return TemplateView.of(head)
+    return TemplateView.of(await call.services.templates.publish(call.org, template_id, by=actor_of(call)))
 
 
 @routes.post(
@@ -258,11 +263,4 @@ async def publish_template(call: Call, template_id: str) -> TemplateView:
 )
 async def withdraw_template(call: Call, template_id: str) -> TemplateView:
     """Take a template back from the public."""
-    head = await call.services.templates.withdraw(call.org, template_id)
-    await _tell(call, "template.withdrawn", head.id, head.name)
-    return TemplateView.of(head)
-
-
-async def _tell(call: Call, action: str, template_id: str, name: str | None) -> None:
-    target = Target(kind="template", id=template_id, name=name)
-    await call.services.audit.record(call.org, actor_of(call), action, target)
+    return TemplateView.of(await call.services.templates.withdraw(call.org, template_id, by=actor_of(call)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.platform.clock import Timestamp
 from shared.store.documents import Document
+
+KEPT_DAYS: Final = 400
 
 
 class Outcome(StrEnum):
@@ -56,24 +57,12 @@ class Entry(BaseModel):
 
 
 class AuditEvent(Document):
-    """One entry of the trail, in the partition of its organization and month (`2026-01`)."""
+    """One entry of the trail, in the partition of its organization: there it shares the batch of the change."""
 
-    container: ClassVar[str] = "activity"
+    indexed: ClassVar[tuple[str, ...]] = ("entry.actor.id", "entry.actor.request_id", "entry.target.id")
     type: Literal["audit_event"] = "audit_event"
-    month: str = Field(pattern=r"^\d{4}-\d{2}$")
-    entry: Entry
-
-
-class AuditPending(Document):
-    """An entry on its way: written in one batch with the change that it tells of, then moved to the trail."""
-
-    type: Literal["audit_pending"] = "audit_pending"
+    ttl: int | None = KEPT_DAYS * 86_400
     entry: Entry
 
 
 SYSTEM = Actor(kind="system", id="system")
-
-
-def month_of(moment: datetime) -> str:
-    """The partition of the trail that an entry of this moment lies in."""
-    return moment.astimezone(UTC).strftime("%Y-%m")

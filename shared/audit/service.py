@@ -1,32 +1,22 @@
 """Writing and reading the audit trail.
 
-A change and its entry are one transactional batch: the entry waits in the organization's partition (`AuditPending`) and
-is moved to the trail soon after (`mover`). Whoever dies in between leaves it waiting, and it is moved before the trail is
-next read. So no change is without its entry, and no reader misses one.
-
-    batch: change + pending       trail: create       pending: delete
-    ----------------------|------------------|------------------|
-            crash here: pending remains -> moved at the next read (a second create is the same id: nothing doubles)
+A change and its entry are one transactional batch: both are there, or neither (decision 0014). What is not a write to the
+store (a line sent to a game, a secret shown) is written down before it is done, as what somebody was about to do.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from shared.audit.models import Actor, AuditEvent, AuditPending, Entry, Outcome, Target, month_of
-from shared.audit.mover import Mover, event_of
+from shared.audit.models import Actor, AuditEvent, Entry, Outcome, Target
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import Fault, Invalid
-from shared.platform.ids import Ids, OrgId
+from shared.platform.errors import Fault
+from shared.platform.ids import Ids, OrgId, make
 from shared.store.query import Slice, Where
 from shared.store.scoped import Store
-
-KEPT_MONTHS: Final = 14  # the container's TTL is 400 days
-_MAX_PENDING: Final = 100
 
 
 class Audit:
@@ -34,49 +24,34 @@ class Audit:
 
     def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
         self._store, self._clock, self._ids = store, clock, ids
-        self._mover = Mover(store)
 
-    def pending(
+    def entry(
         self,
         org: OrgId,
         actor: Actor,
         action: str,
         target: Target,
         *,
+        outcome: Outcome = Outcome.DONE,
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
-    ) -> AuditPending:
-        """An entry to create in the batch of the change; hand it to `settle` when the batch is committed."""
-        return AuditPending(
+        reason: str | None = None,
+    ) -> AuditEvent:
+        """An entry, to be created in the batch of the change that it tells of."""
+        return AuditEvent(
             id=self._ids.new("aud"),
             org_id=org,
             entry=Entry(
                 at=self._clock.now(),
                 action=action,
-                outcome=Outcome.DONE,
+                outcome=outcome,
                 actor=actor,
                 target=target,
                 before=_changed(before, after),
                 after=_changed(after, before),
+                reason=reason,
             ),
         )
-
-    async def settle(self, *pending: AuditPending) -> None:
-        """Have entries whose batch is committed moved to the trail; nobody waits for it, a reader moves what is left."""
-        self._mover.add(*pending)
-
-    async def idle(self) -> None:
-        """Return when no entry is on its way."""
-        await self._mover.idle()
-
-    async def settle_all(self, org: OrgId) -> None:
-        """Move every entry of the organization that is not in the trail yet.
-
-        Raises:
-            Fault: the store does not answer.
-        """
-        await self._mover.idle()
-        await self._drain(org)
 
     async def record(
         self,
@@ -90,22 +65,13 @@ class Audit:
         after: Mapping[str, Any] | None = None,
         reason: str | None = None,
     ) -> None:
-        """Write an entry straight to the trail, for what has no batch of its own.
+        """Write an entry of something that changes no document. Of an act, before the act.
 
         Raises:
-            Fault: the store does not take it.
+            Fault: the store does not take it; then the act is not to be done.
         """
-        entry = Entry(
-            at=self._clock.now(),
-            action=action,
-            outcome=outcome,
-            actor=actor,
-            target=target,
-            before=_changed(before, after),
-            after=_changed(after, before),
-            reason=reason,
-        )
-        await self._store.create(org, event_of(self._ids.new("aud"), org, entry))
+        told = self.entry(org, actor, action, target, outcome=outcome, before=before, after=after, reason=reason)
+        await self._store.create(org, told)
 
     async def refused(self, org: OrgId, actor: Actor, permission: str, target: Target, reason: str) -> None:
         """Note a refusal of permission. Fails open towards the refusal itself: it stands, noted or not, and is counted."""
@@ -124,37 +90,13 @@ class Audit:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Slice[AuditEvent]:
-        """Entries, newest first. The cursor is the month, then the place within it (`2026-01_...`).
+        """Entries, newest first, from `since` on and before `until`: one query, however old they are.
 
         Raises:
-            Invalid: the cursor is not one of this list.
+            BadCursor: the cursor is not one of this list.
         """
-        if cursor is None:
-            with suppress(Fault):  # the store that does not take them answers no list either
-                await self._drain(org)
-        now = self._clock.now()
-        newest = month_of(min(until, now) if until else now)
-        month, inner = (cursor[:7], cursor[8:]) if cursor else (newest, "")
-        oldest = max(month_of(since) if since else "", _back(month_of(now), KEPT_MONTHS))
-        if not oldest <= month <= newest:
-            raise Invalid("the cursor is not one that this list gave out")
         conditions = [*where, *_times(since, until)]
-        events: list[AuditEvent] = []
-        while True:
-            found = await self._store.page(
-                org, AuditEvent, where=conditions, limit=limit - len(events), cursor=inner or None, sub=month
-            )
-            events += found.items
-            if found.cursor and len(events) >= limit:
-                return Slice(events, f"{month}_{found.cursor}")
-            if found.cursor:
-                inner = found.cursor
-                continue
-            month, inner = _back(month, 1), ""
-            if month < oldest:
-                return Slice(events, None)
-            if len(events) >= limit:
-                return Slice(events, f"{month}_")
+        return await self._store.page(org, AuditEvent, where=conditions, limit=limit, cursor=cursor)
 
     async def lines(self, org: OrgId, *, limit: int, cursor: str | None, **filters: Any) -> tuple[bytes, str | None]:
         """Up to `limit` entries as NDJSON, newest first, and the cursor to go on with."""
@@ -177,14 +119,6 @@ class Audit:
             if cursor is None:
                 return
 
-    async def _drain(self, org: OrgId) -> None:
-        while True:
-            waiting = await self._store.page(org, AuditPending, sort="id", limit=_MAX_PENDING)
-            if waiting.items:
-                await self._mover.move(waiting.items)
-            if waiting.cursor is None:
-                return
-
 
 def _changed(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What differs from the other side; all of it when there is no other side."""
@@ -196,14 +130,18 @@ def _changed(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> 
 
 
 def _times(since: datetime | None, until: datetime | None) -> list[Where]:
+    """The ids of entries begin with their time, and are indexed: they find the place, the exact time decides there."""
     found = []
     if since:
-        found.append(Where("entry.at", ">=", since))
+        found += [Where("id", ">=", _first_id(since)), Where("entry.at", ">=", since)]
     if until:
-        found.append(Where("entry.at", "<", until))
+        found += [Where("id", "<=", _last_id(until)), Where("entry.at", "<", until)]
     return found
 
 
-def _back(month: str, count: int) -> str:
-    number = int(month[:4]) * 12 + int(month[5:7]) - 1 - count
-    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+def _first_id(moment: datetime) -> str:
+    return make("aud", moment, bytes(10))
+
+
+def _last_id(moment: datetime) -> str:
+    return make("aud", moment, b"\xff" * 10)

@@ -117,8 +117,6 @@ class Services:
 
     async def close(self) -> None:
         """Close what was opened."""
-        if "audit" in self.__dict__:
-            await self.audit.idle()
         if "namespaces" in self.__dict__:
             await self.namespaces.close()
         if "secrets" in self.__dict__:

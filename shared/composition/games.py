@@ -22,7 +22,7 @@ def templates(s: Services) -> Templates:
     """What servers are made of."""
     from shared.templates.service import Templates
 
-    return Templates(s.store, s.clock)
+    return Templates(s.store, s.audit)
 
 
 def sealer(s: Services) -> Sealer:
@@ -38,7 +38,7 @@ def servers(s: Services) -> Servers:
     from shared.servers.service import Servers
 
     nodes = NodesForPlacement(s.nodes, s.clock)
-    return Servers(s.store, s.clock, s.ids, s.audit, s.templates, nodes, s.sealer)
+    return Servers(s.store, s.clock, s.audit, s.templates, nodes, s.sealer)
 
 
 def dispatcher(s: Services) -> Dispatcher:
@@ -74,7 +74,7 @@ def consoles(s: Services) -> Consoles:
     """Lines from and to games."""
     from shared.servers.console import Consoles
 
-    return Consoles(s.store, s.commands)
+    return Consoles(s.store, s.commands, s.audit)
 
 
 def history(s: Services) -> History:
@@ -88,4 +88,4 @@ def tasks(s: Services) -> Tasks:
     """What is being done."""
     from shared.tasks.service import Tasks
 
-    return Tasks(s.store, s.clock)
+    return Tasks(s.store, s.clock, s.audit)

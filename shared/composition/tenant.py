@@ -57,7 +57,7 @@ def erasure(s: Services) -> Erasure:
     """The end of organizations whose grace is over."""
     from shared.organizations.erasure import Erasure
 
-    return Erasure(s.store, s.users, s.identity.api_keys, s.nodes, s.memberships, s.audit, s.clock)
+    return Erasure(s.store, s.users, s.identity.api_keys, s.nodes, s.memberships, s.clock)
 
 
 def roles(s: Services) -> Roles:

@@ -99,9 +99,8 @@ class ApiKeys:
         )
         # The index first: an entry without a key opens nothing, a key without its entry could never be used.
         await self._directory.create(ApiKeyIndex(id=_index_id(key.hash), org_id=org, key_id=key_id))
-        told = self._audit.pending(org, by.actor, "api_key.made", _target(key), after=_shown(key))
+        told = self._audit.entry(org, by.actor, "api_key.made", _target(key), after=_shown(key))
         await self._store.batch(org).create(key).create(told).commit()
-        await self._audit.settle(told)
         return Made(await self.get(org, key_id), text)
 
     async def page(self, org: OrgId, *, limit: int, cursor: str | None) -> Slice[ApiKey]:
@@ -136,16 +135,15 @@ class ApiKeys:
         """
         key = await self.get(org, key_id)
         if key.revoked_at is None:
-            told = self._audit.pending(org, by.actor, "api_key.revoked", _target(key), before=_shown(key))
+            told = self._audit.entry(org, by.actor, "api_key.revoked", _target(key), before=_shown(key))
             revoked = key.having(revoked_at=self._clock.now())
             await self._store.batch(org).replace(revoked).create(told).commit()
-            await self._audit.settle(told)
         self._found.forget(lambda digest: digest == key.hash)
 
     async def forget_all(self, org: OrgId) -> None:
         """Remove what the directory knows of an organization's keys, for one that is being erased. May be repeated."""
         hashes = await self._store.select(
-            org, ApiKey, "SELECT VALUE c.hash FROM c WHERE c.type = @type", [{"name": "@type", "value": "api_key"}]
+            org, ApiKey, "SELECT VALUE c.hash FROM c WHERE c.ix.type = @type", [{"name": "@type", "value": "api_key"}]
         )
         for digest in hashes:
             with suppress(NotFound):

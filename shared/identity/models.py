@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -100,6 +100,7 @@ class ApiKeyIndex(DirectoryEntry):
 class ApiKey(Document):
     """A key for automation. It can do what its scopes say and its maker still may, whichever is less."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("revoked_at",)
     type: Literal["api_key"] = "api_key"
     name: str
     prefix: str
@@ -128,6 +129,7 @@ class ApiKey(Document):
 class ApiKeyUse(Document):
     """When and from where a key was last used. Apart from the key, so that a use never fights with an edit."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("key_id",)
     type: Literal["api_key_use"] = "api_key_use"
     key_id: ApiKeyId
     used_at: Timestamp

@@ -58,7 +58,7 @@ class NodeCommands:
             raise NodeStateConflict("the node is decommissioned: nobody reads its queue")
         made = NodeCommand(id=id, org_id=org, node_id=node_id, command=command.value, ttl=KEPT_SECONDS)
         target = Target(kind="node", id=node_id, name=node.name)
-        entry = services.audit.pending(org, by, "node.command_sent", target, after={"command": command.value})
+        entry = services.audit.entry(org, by, "node.command_sent", target, after={"command": command.value})
         try:
             stored = await services.store.batch(org).create(made).create(entry).commit()
         except AlreadyExists:
@@ -70,7 +70,6 @@ class NodeCommands:
         await asyncio.gather(
             start_once(flows, "node_command", id, job),
             self._send_at_once(node, found, flows, job),
-            services.audit.settle(entry),
         )
         return found
 

@@ -87,9 +87,8 @@ class Enrolments:
             )
         )
         target = Target(kind="enrolment", id=made.id)
-        entry = services.audit.pending(org, by, "enrolment.created", target, after={"note": note, "node": node_id})
+        entry = services.audit.entry(org, by, "enrolment.created", target, after={"note": note, "node": node_id})
         stored = await services.store.batch(org).create(made).create(entry).commit()
-        await services.audit.settle(entry)
         assert isinstance(stored[0], Enrolment)
         return stored[0], token
 
@@ -110,10 +109,9 @@ class Enrolments:
             raise EnrolmentNotFound(f"there is no enrolment token {enrolment_id}") from None
         if found.used_at or found.revoked_at:
             return
-        entry = services.audit.pending(org, by, "enrolment.revoked", Target(kind="enrolment", id=enrolment_id))
+        entry = services.audit.entry(org, by, "enrolment.revoked", Target(kind="enrolment", id=enrolment_id))
         revoked = found.having(revoked_at=services.clock.now())
         await services.store.batch(org).replace(revoked).create(entry).commit()
-        await services.audit.settle(entry)
 
     # ---------------------------------------------------------------- joining
 
@@ -223,10 +221,9 @@ class Enrolments:
         actor = Actor(kind="agent", id=node.id, address=address)
         target = Target(kind="node", id=node.id, name=node.name)
         after = {"enrolment": enrolment.id, "thumbprint": certificate.thumbprint}
-        entry = services.audit.pending(org, actor, "node.enrolled", target, after=after)
+        entry = services.audit.entry(org, actor, "node.enrolled", target, after=after)
         used = enrolment if enrolment.used_at else enrolment.having(used_at=services.clock.now())
         await services.store.batch(org).create(certificate).replace(used).create(entry).commit()
-        await services.audit.settle(entry)
 
     async def remember(self, node: Node, issued: Issued) -> NodeCertificate:
         """Make a certificate known to the lookup; what comes back is the node's record of it, not yet stored."""
@@ -271,11 +268,10 @@ class Enrolments:
         certificate = await self.remember(node, issued)
         actor = Actor(kind="agent", id=node_id, address=address)
         target = Target(kind="node", id=node_id, name=node.name)
-        entry = services.audit.pending(
+        entry = services.audit.entry(
             org, actor, "node.certificate_renewed", target, after={"thumbprint": issued.thumbprint}
         )
         await services.store.batch(org).create(certificate).create(entry).commit()
-        await services.audit.settle(entry)
         return _certificate(issued)
 
     async def revocation_list(self) -> bytes:

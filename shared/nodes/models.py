@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,6 +50,7 @@ class PortRange(BaseModel):
 class Node(Document):
     """A machine of an organization. `queue` is where its commands wait, in the namespace of that name."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("name", "state", "labels", "enrolled_at")
     type: Literal["node"] = "node"
     name: str = Field(min_length=1, max_length=100)
     state: NodeState = NodeState.ACTIVE
@@ -122,6 +123,7 @@ class NodeObserved(Document):
 class NodeCertificate(Document):
     """A certificate that was issued to a node."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("node_id",)
     type: Literal["node_certificate"] = "node_certificate"
     node_id: NodeId
     thumbprint: str

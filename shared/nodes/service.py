@@ -128,12 +128,11 @@ class Nodes:
         shown = {name: getattr(after, name) for name in changes}
         was = {name: getattr(before, name) for name in changes}
         target = Target(kind="node", id=node_id, name=after.name)
-        entry = services.audit.pending(org, by, "node.changed", target, before=_plain(was), after=_plain(shown))
+        entry = services.audit.entry(org, by, "node.changed", target, before=_plain(was), after=_plain(shown))
         try:
             stored = await batch.create(entry).commit()
         except AlreadyExists:
             raise NodeNameTaken(f"another node is named {after.name!r}") from None
-        await services.audit.settle(entry)
         assert isinstance(stored[0], Node)
         return stored[0]
 
@@ -175,7 +174,10 @@ class Nodes:
     async def let_all_go(self, org: OrgId, reason: str, *, by: Actor) -> None:
         """Decommission every node, for an organization that is being erased. May be repeated."""
         ids = await self._services.store.select(
-            org, Node, "SELECT VALUE c.id FROM c WHERE c.type = @type", [{"name": "@type", "value": Node.type_name()}]
+            org,
+            Node,
+            "SELECT VALUE c.id FROM c WHERE c.ix.type = @type",
+            [{"name": "@type", "value": Node.type_name()}],
         )
         for node_id in ids:
             await self.decommission(org, str(node_id), reason, by=by, force=True)
@@ -190,7 +192,7 @@ class Nodes:
         node = await self.get(org, node_id)
         if node.state is not NodeState.DECOMMISSIONED:
             raise NodeStateConflict(f"a node that is {node.state} cannot be forgotten: decommission it first")
-        entry = services.audit.pending(org, by, "node.forgotten", Target(kind="node", id=node_id, name=node.name))
+        entry = services.audit.entry(org, by, "node.forgotten", Target(kind="node", id=node_id, name=node.name))
         batch = services.store.batch(org).delete(Node, node_id).create(entry)
         holder = await services.store.find(org, NodeName, NodeName.id_of(node.name))
         if holder is not None and holder.node_id == node_id:
@@ -198,7 +200,6 @@ class Nodes:
         if await self.observed(org, node_id) is not None:
             batch = batch.delete(NodeObserved, NodeObserved.id_of(node_id))
         await batch.commit()
-        await services.audit.settle(entry)
 
     # ---------------------------------------------------------------- certificates
 
@@ -218,19 +219,17 @@ class Nodes:
         found = await services.store.find(org, NodeCertificate, certificate_id)
         if found is None or found.node_id != node_id:
             raise CertificateNotFound(f"node {node_id} has no certificate {certificate_id}")
+        if found.revoked_at is None:  # the trail before the act: the list is no document of the organization
+            told = {"certificate": found.id, "reason": reason}
+            await services.audit.record(
+                org, by, "node.certificate_revoked", Target(kind="node", id=node_id), after=told
+            )
         # The list first: if what follows fails, the certificate is dead and its record late, not the other way round.
         await services.certificates.revoke(found.thumbprint, found.serial, found.not_after)
         if found.revoked_at is not None:
             return found
         revoked = found.having(revoked_at=services.clock.now(), revoked_reason=reason)
-        target = Target(kind="node", id=node_id)
-        entry = services.audit.pending(
-            org, by, "node.certificate_revoked", target, after={"certificate": found.id, "reason": reason}
-        )
-        stored = await services.store.batch(org).replace(revoked).create(entry).commit()
-        await services.audit.settle(entry)
-        assert isinstance(stored[0], NodeCertificate)
-        return stored[0]
+        return await services.store.replace(org, revoked)
 
     async def revoke_all(self, org: OrgId, node_id: str, reason: str, by: Actor) -> None:
         """Revoke every certificate of a node that would still hold."""

@@ -1,21 +1,20 @@
 """What is left to do when the grace of a deleted organization is over: it is erased for good.
 
 The order lets a crash be repeated from the start: nodes are let go (their queues and certificates go with them), people
-forget the membership, then every document of the partition goes, the organization's own last. The audit trail and
-metrics are not touched: nobody can read them any more, and they end by their own time (400 and 31 days).
+forget the membership, then every document of the partition goes but the audit trail, the organization's own last. The
+trail and metrics are not touched: nobody can read them any more, and they end by their own time (400 and 31 days).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.audit.models import SYSTEM, Actor
+from shared.audit.models import SYSTEM, Actor, AuditEvent
 from shared.organizations.models import Member, Organization
 from shared.platform.errors import NotFound
 from shared.store.batch import MAX_OPERATIONS
 
 if TYPE_CHECKING:
-    from shared.audit.service import Audit
     from shared.identity.api_keys import ApiKeys
     from shared.identity.users import Users
     from shared.organizations.access import AccessReader
@@ -43,11 +42,10 @@ class Erasure:
         keys: ApiKeys,
         nodes: NodeKeeper,
         access: AccessReader,
-        audit: Audit,
         clock: Clock,
     ) -> None:
         self._store, self._users, self._keys, self._nodes = store, users, keys, nodes
-        self._access, self._audit, self._clock = access, audit, clock
+        self._access, self._clock = access, clock
 
     async def erase(self, org: OrgId) -> bool:
         """Erase it if its grace is over; False if it was restored, or is not due yet. Erasing twice changes nothing."""
@@ -59,7 +57,6 @@ class Erasure:
         await self._nodes.let_all_go(org, "the organization was erased", by=SYSTEM)
         await self._keys.forget_all(org)
         await self._forget_members(org)
-        await self._audit.settle_all(org)  # what waits in the partition would go with it
         await self._delete_all(org)
         await self._store.delete(org, Organization, org)
         self._access.forget(org)
@@ -79,9 +76,12 @@ class Erasure:
                 return
 
     async def _delete_all(self, org: OrgId) -> None:
-        """Every document of the partition but the organization's own."""
+        """Every document of the partition but the organization's own and the trail."""
         ids = await self._store.select(
-            org, Organization, "SELECT VALUE c.id FROM c WHERE c.id <> @org", [{"name": "@org", "value": org}]
+            org,
+            Organization,
+            "SELECT VALUE c.id FROM c WHERE c.id <> @org AND c.ix.type <> @trail",
+            [{"name": "@org", "value": org}, {"name": "@trail", "value": AuditEvent.type_name()}],
         )
         for start in range(0, len(ids), MAX_OPERATIONS):
             batch = self._store.batch(org)

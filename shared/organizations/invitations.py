@@ -38,10 +38,10 @@ from shared.organizations.models import (
     member_id,
 )
 from shared.organizations.roles import Roles
-from shared.organizations.service import again_on_conflict
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists
 from shared.platform.ids import InvitationId, OrgId
+from shared.store.batch import again_on_conflict
 from shared.store.query import Slice
 from shared.store.scoped import Store
 
@@ -130,9 +130,8 @@ class Invitations:
                 await begin_mail()
                 begin_mail = None  # once, however often the batch meets another writer
             shown = {"email": address, "role": role}
-            told = self._audit.pending(org, by.actor, "invitation.made", _target(invitation), after=shown)
+            told = self._audit.entry(org, by.actor, "invitation.made", _target(invitation), after=shown)
             await self._store.batch(org).create(invitation).replace(counted).create(told).commit()
-            await self._audit.settle(told)
             return await self.get(org, invitation_id)
 
         made = await again_on_conflict(attempt)
@@ -221,7 +220,7 @@ class Invitations:
             member = _member(invitation, user, now)
             joined = rules.with_member(_closed(roster, invitation), user.user_id, invitation.role)
             answered = invitation.having(state=InvitationState.ACCEPTED, answered_by=user.user_id, answered_at=now)
-            told = self._audit.pending(
+            told = self._audit.entry(
                 org,
                 actor,
                 "member.joined",
@@ -232,7 +231,6 @@ class Invitations:
                 await self._store.batch(org).create(member).replace(answered).replace(joined).create(told).commit()
             except AlreadyExists:
                 raise AlreadyMember("you are a member already") from None
-            await self._audit.settle(told)
             return await self._store.get(org, Member, member.id)
 
         member = await again_on_conflict(attempt)
@@ -256,11 +254,10 @@ class Invitations:
             if not current.open(now):
                 raise InvitationClosed(f"the invitation is {current.state.value} or older than 7 days")
             closed = current.having(state=state, answered_by=user.user_id if user else None, answered_at=now)
-            told = self._audit.pending(org, actor, action, _target(invitation), after={"state": state.value})
+            told = self._audit.entry(org, actor, action, _target(invitation), after={"state": state.value})
             batch = self._store.batch(org).replace(closed).create(told)
             counted = _closed(roster, current)
             await (batch.replace(counted) if counted is not roster else batch).commit()
-            await self._audit.settle(told)
 
         await again_on_conflict(attempt)
         await self._index.unpublish(invitation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from shared.audit.models import Actor, AuditPending, Target
+from shared.audit.models import Actor, AuditEvent, Target
 from shared.audit.service import Audit
 from shared.identity.access import Effect, Grant, Resource
 from shared.identity.authorizer import Person
@@ -18,11 +18,11 @@ from shared.organizations.access import AccessReader
 from shared.organizations.errors import GrantNotFound, MemberChanged, MemberNotFound, TooManyGrants
 from shared.organizations.models import MAX_GRANTS, ROSTER_ID, Member, Organization, Roster
 from shared.organizations.roles import Roles
-from shared.organizations.service import again_on_conflict
 from shared.platform.clock import Clock
 from shared.platform.errors import Invalid
 from shared.platform.ids import GrantId, MemberId, OrgId
 from shared.platform.results import Denied
+from shared.store.batch import again_on_conflict
 from shared.store.query import Slice
 from shared.store.scoped import Store
 
@@ -72,7 +72,6 @@ class Members:
             told = self._told(org, by.actor, "member.role_changed", target, {"role": target.role}, {"role": role})
             batch = self._store.batch(org).replace(after).create(told)
             await (batch.replace(moved) if moved is not roster else batch).commit()
-            await self._audit.settle(told)
             return await self.get(org, member)
 
         return await self._fresh(org, again_on_conflict(attempt))
@@ -130,7 +129,6 @@ class Members:
             told = self._told(org, actor, action, target, {"role": target.role}, None)
             batch = self._store.batch(org).delete(Member, target.id, etag=target.etag)
             await batch.replace(without).create(told).commit()
-            await self._audit.settle(told)
             return target
 
         # The roster changes with every joining and leaving: a conflict there is not the caller's, and is tried again.
@@ -214,7 +212,6 @@ class Members:
             before, after = (None, shown) if action == "grant.made" else (shown, None)
             told = self._told(org, by.actor, action, target, before, after)
             await self._store.batch(org).replace(change(target)).create(told).commit()
-            await self._audit.settle(told)
             return target
 
         await self._fresh(org, again_on_conflict(attempt))
@@ -246,6 +243,6 @@ class Members:
         target: Member,
         before: dict[str, object] | None,
         after: dict[str, object] | None,
-    ) -> AuditPending:
+    ) -> AuditEvent:
         about = Target(kind="member", id=target.id, name=target.name)
-        return self._audit.pending(org, actor, action, about, before=before, after=after)
+        return self._audit.entry(org, actor, action, about, before=before, after=after)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,6 +66,7 @@ ROSTER_ID = "roster"
 class Member(Document):
     """One person's membership. Its id follows from the person's, so nobody can be a member twice."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("role", "email")
     type: Literal["member"] = "member"
     user_id: UserId
     role: str = Role.VIEWER.value
@@ -102,6 +103,7 @@ class MailState(StrEnum):
 class Invitation(Document):
     """An invitation to an e-mail address."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("state",)
     type: Literal["invitation"] = "invitation"
     email: str
     role: str

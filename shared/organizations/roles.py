@@ -10,10 +10,10 @@ from shared.organizations import rules
 from shared.organizations.access import AccessReader
 from shared.organizations.errors import RoleChanged, RoleNotFound
 from shared.organizations.models import ROSTER_ID, CustomRole, Roster
-from shared.organizations.service import again_on_conflict
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists
 from shared.platform.ids import OrgId, RoleId
+from shared.store.batch import again_on_conflict
 from shared.store.query import Slice
 from shared.store.scoped import Store
 
@@ -72,12 +72,11 @@ class Roles:
 
         async def attempt() -> CustomRole:
             roster = rules.with_role(await self._store.get(org, Roster, ROSTER_ID), role_id, name)
-            told = self._audit.pending(org, by.actor, "role.made", _target(role), after=_shown(role))
+            told = self._audit.entry(org, by.actor, "role.made", _target(role), after=_shown(role))
             try:
                 await self._store.batch(org).create(role).replace(roster).create(told).commit()
             except AlreadyExists:  # the same request once more: it was made the first time
                 return await self.get(org, role_id)
-            await self._audit.settle(told)
             return await self.get(org, role_id)
 
         return await again_on_conflict(attempt)
@@ -110,12 +109,11 @@ class Roles:
                 description=before.description if description is None else description,
                 permissions=tuple(sorted(wanted)),
             )
-            told = self._audit.pending(
+            told = self._audit.entry(
                 org, by.actor, "role.changed", _target(after), before=_shown(before), after=_shown(after)
             )
             renamed = rules.with_role(roster, role_id, after.name)
             await self._store.batch(org).replace(after).replace(renamed).create(told).commit()
-            await self._audit.settle(told)
             return await self.get(org, role_id)
 
         changed = await again_on_conflict(attempt)
@@ -133,10 +131,9 @@ class Roles:
             roster = await self._store.get(org, Roster, ROSTER_ID)
             role = await self._current(org, role_id, etag)
             rules.check_may_assign(by.access, frozenset(role.permissions), self._clock.now())
-            told = self._audit.pending(org, by.actor, "role.deleted", _target(role), before=_shown(role))
+            told = self._audit.entry(org, by.actor, "role.deleted", _target(role), before=_shown(role))
             batch = self._store.batch(org).delete(CustomRole, role_id, etag=role.etag)
             await batch.replace(rules.without_role(roster, role_id)).create(told).commit()
-            await self._audit.settle(told)
 
         await again_on_conflict(attempt)
         self._access.forget(org)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from shared.audit.models import Actor, Target
 from shared.audit.service import Audit
@@ -21,23 +18,8 @@ from shared.organizations.models import ROSTER_ID, Member, Organization, Roster,
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, Conflict, PreconditionFailed
 from shared.platform.ids import MemberId, OrgId, UserId
-from shared.store.scoped import CONFLICT_ATTEMPTS, Store
-
-T = TypeVar("T")
-
-
-async def again_on_conflict(act: Callable[[], Awaitable[T]]) -> T:
-    """Do it; when another writer was faster, do it again from reading on. For batches that hang on the roster.
-
-    Raises:
-        PreconditionFailed: 8 attempts each met another writer.
-    """
-    for attempt in range(CONFLICT_ATTEMPTS - 1):
-        try:
-            return await act()
-        except PreconditionFailed:
-            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads writers, no secret
-    return await act()
+from shared.store.batch import again_on_conflict
+from shared.store.scoped import Store
 
 
 class Organizations:
@@ -70,12 +52,11 @@ class Organizations:
             email=user.email,
             name=user.name,
         )
-        told = self._audit.pending(org, actor, "organization.created", _target(organization), after={"name": name})
+        told = self._audit.entry(org, actor, "organization.created", _target(organization), after={"name": name})
         try:
             await self._store.batch(org).create(organization).create(roster).create(owner).create(told).commit()
         except AlreadyExists:
             return await self._store.get(org, Organization, org)
-        await self._audit.settle(told)
         return await self._store.get(org, Organization, org)
 
     async def get(self, org: OrgId) -> Organization:
@@ -108,11 +89,10 @@ class Organizations:
         if before.deleted_at is not None:
             raise OrganizationDeleted("restore the organization first")
         after = before.having(**changes)
-        told = self._audit.pending(
+        told = self._audit.entry(
             org, by.actor, "organization.changed", _target(after), before=_shown(before), after=_shown(after)
         )
         await self._store.batch(org).replace(after).create(told).commit()
-        await self._audit.settle(told)
         return await self.get(org)
 
     async def delete(self, org: OrgId, *, etag: str, by: Caller) -> Organization:
@@ -156,7 +136,7 @@ class Organizations:
             if old.role != Role.OWNER:
                 raise Conflict("only an owner hands over")
             moved = rules.with_ownership_moved(roster, old.user_id, new.user_id, new.role)
-            told = self._audit.pending(
+            told = self._audit.entry(
                 org,
                 by.actor,
                 "organization.transferred",
@@ -166,7 +146,6 @@ class Organizations:
             )
             batch = self._store.batch(org).replace(moved).replace(old.having(role=Role.ADMIN.value))
             await batch.replace(new.having(role=Role.OWNER.value)).create(told).commit()
-            await self._audit.settle(told)
             return await self._store.get(org, Member, to)
 
         member = await again_on_conflict(attempt)
@@ -183,10 +162,9 @@ class Organizations:
         self, before: Organization, after: Organization, action: str, actor: Actor
     ) -> Organization:
         org = before.org_id
-        told = self._audit.pending(org, actor, action, _target(after), before=_shown(before), after=_shown(after))
+        told = self._audit.entry(org, actor, action, _target(after), before=_shown(before), after=_shown(after))
         await self._store.batch(org).replace(after).create(told).commit()
         self._access.forget(org)
-        await self._audit.settle(told)
         return await self.get(org)
 
 

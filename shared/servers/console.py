@@ -8,11 +8,14 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from shared.audit.models import Actor
+from shared.audit.service import Audit
 from shared.messaging.codec import from_wire, to_wire
 from shared.messaging.commands import CommandType, Order
 from shared.messaging.server_messages import ConsoleLines, SendLine, WatchConsole
 from shared.platform.errors import NotFound
 from shared.platform.ids import OrgId
+from shared.servers.asking import target_of
 from shared.servers.errors import ServerNotRunning
 from shared.servers.models import Server, ServerObserved, observed_id
 from shared.servers.ports import Sender
@@ -31,6 +34,7 @@ class ConsoleChunk(Document):
     """Lines that came in one report; its id follows from the first, so that a report that comes twice is one."""
 
     container: ClassVar[str] = "metrics"
+    indexed: ClassVar[tuple[str, ...]] = ("at",)
     type: Literal["console_chunk"] = "console_chunk"
     source_id: str
     at: str  # the number of its first line, padded, so that text order is number order
@@ -46,8 +50,8 @@ def _place(number: int) -> str:
 class Consoles:
     """What doors and reports do with consoles."""
 
-    def __init__(self, store: Store, sender: Sender) -> None:
-        self._store, self._sender = store, sender
+    def __init__(self, store: Store, sender: Sender, audit: Audit) -> None:
+        self._store, self._sender, self._audit = store, sender, audit
 
     async def keep(self, org: OrgId, node_id: str, server_id: str, payload: Mapping[str, Any]) -> None:
         """Keep uploaded lines, if they are the node's to speak about.
@@ -94,8 +98,8 @@ class Consoles:
         order = Order(CommandType.SERVER_WATCH, f"watch#{id}", server.id, 0, payload, LINE_LIFE)
         await self._sender.send(org, str(server.node_id), order, task_id=id)
 
-    async def write(self, org: OrgId, server_id: str, line: str, *, id: str) -> Server:
-        """Send one line to the game's input.
+    async def write(self, org: OrgId, server_id: str, line: str, *, id: str, by: Actor) -> None:
+        """Send one line to the game's input. Who sends what is written down before it goes.
 
         Raises:
             ServerNotRunning: nothing reads it.
@@ -107,8 +111,8 @@ class Consoles:
             raise ServerNotRunning(f"it is {observed.state if observed else 'not there yet'}: nothing reads its input")
         payload = to_wire(SendLine(server.id, line))
         order = Order(CommandType.SERVER_CONSOLE, f"line#{id}", server.id, 0, payload, LINE_LIFE)
+        await self._audit.record(org, by, "server.console_line", target_of(server), after={"line": line})
         await self._sender.send(org, str(server.node_id), order, task_id=id)
-        return server
 
     async def _server(self, org: OrgId, server_id: str) -> Server:
         server = await self._store.get(org, Server, server_id)

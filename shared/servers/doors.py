@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.audit.actors import actor_of
-from shared.audit.models import Target
 from shared.http.models import Out, Reply, accepted
 from shared.identity.permissions import Permission
 from shared.platform.errors import Fault, Invalid
@@ -16,7 +15,7 @@ from shared.servers.views import Bulk, ServerCreate, ServerView
 
 if TYPE_CHECKING:
     from shared.http.call import Call
-    from shared.servers.service import Asked
+    from shared.servers.asking import Asked
 
 MAX_BULK: Final = 200
 PERMISSIONS: Final = {
@@ -65,7 +64,7 @@ class ItemResult(Out):
 async def create(call: Call, body: ServerCreate) -> Asked:
     """Write a server down and begin its provisioning."""
     server_id, task_id = call.new_id("srv"), call.new_id("tsk")
-    made = await call.services.servers.create(
+    made = await call.services.servers.creation.create(
         call.org, body, server_id=server_id, task_id=task_id, actor=actor_of(call)
     )
     await start_flow(call.durable, made.task)
@@ -129,10 +128,7 @@ async def _one(call: Call, server_id: str, name: str, event: Event) -> ItemResul
 async def reveal(call: Call, server_id: str) -> ServerView:
     """A server with its secrets; the audit trail tells who looked."""
     server, observed = await call.services.servers.get(call.org, server_id)
-    values = await call.services.servers.secrets_of(server)
-    await call.services.audit.record(
-        call.org, actor_of(call), "server.secrets_read", Target(kind="server", id=server.id, name=server.name)
-    )
+    values = await call.services.servers.secrets_of(call.org, server, by=actor_of(call))
     return ServerView.of(server, observed, reveal=values)
 
 

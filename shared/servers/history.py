@@ -30,6 +30,7 @@ class MetricHour(Document):
     """
 
     container: ClassVar[str] = "metrics"
+    indexed: ClassVar[tuple[str, ...]] = ("at",)
     type: Literal["metric_hour"] = "metric_hour"
     source_id: str
     at: Timestamp  # the hour's beginning

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -51,6 +51,7 @@ class TemplateRef(Kept):
 class Server(Document):
     """A server. `spec` holds what no list asks for: variables, sealed secrets, the template's definition."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("name", "node_id", "labels", "template.id")
     type: Literal["server"] = "server"
     name: ServerName
     labels: dict[str, str] = Field(default_factory=dict)
@@ -162,6 +163,7 @@ def ledger_id(node_id: str) -> str:
 class Orphan(Document):
     """A deleted server whose node has not yet said that its files are gone. It goes on holding what it had."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("node_id",)
     type: Literal["server_orphan"] = "server_orphan"
     server_id: str
     node_id: str

@@ -5,13 +5,25 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
+from shared.audit.models import Actor
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
+from shared.servers.asking import at_work
 from shared.servers.dispatch import Dispatcher, orphan_id
-from shared.servers.models import NameHeld, Orphan, Server, ServerObserved, name_id, observed_id
+from shared.servers.models import (
+    NameHeld,
+    NodeLedger,
+    Orphan,
+    Server,
+    ServerObserved,
+    ledger_id,
+    name_id,
+    observed_id,
+)
 from shared.servers.reports import NOT_INSTALLED, ServerReports
 from shared.servers.service import Servers
+from shared.store.batch import Batch
 from shared.store.scoped import Store
 from shared.tasks.errors import TaskNotRetryable
 from shared.tasks.models import Failure, Task, TaskKind, TaskState
@@ -83,7 +95,7 @@ class Operations:
         except (AlreadyExists, NotFound):
             return  # done before
 
-    async def retry(self, org: OrgId, task_id: str) -> Task:
+    async def retry(self, org: OrgId, task_id: str, *, by: Actor) -> Task:
         """Try a task again from the step that failed; the room is held anew where it was released.
 
         Raises:
@@ -92,31 +104,29 @@ class Operations:
         """
         task = await self._tasks.get(org, task_id)
         renewed = self._tasks.renewed(task)
+        entry = self._tasks.retried(org, task, renewed, by=by)
         cleans = task.kind is TaskKind.DELETE or (task.kind is TaskKind.RECONCILE and task.spec["remove"])
         if cleans and await self._store.find(org, Server, task.target) is None:
-            return await self._store.replace(org, renewed)
-        server = await self._store.get(org, Server, task.target)
+            await self._store.batch(org).replace(renewed).create(entry).commit()
+            return await self._tasks.get(org, task_id)
+        server, observed = await self._servers.get(org, task.target)
         if server.operation is not None and server.operation.task_id != task.id:
             raise TaskNotRetryable(f"{server.operation.kind} was asked since (task {server.operation.task_id})")
+
+        def beside(batch: Batch) -> Batch:
+            """The operation is under way again, and the trail tells of it."""
+            if observed is not None and observed.over == task.id:
+                batch.replace(observed.having(over=""))
+            return batch.create(entry)
+
         if task.kind is TaskKind.PROVISION and not await self._holds(org, server):
-            asked = await self._servers.place_again(org, server, renewed)
-            await self._clear_over(org, server.id)
-            return await self._tasks.get(org, asked.task.id)
-        again = server.having(revision=server.revision + 1)
-        await self._store.batch(org).replace(again).replace(renewed).commit()
-        await self._clear_over(org, server.id)
+            await self._servers.creation.place_again(org, server, renewed, beside)
+        else:
+            again = at_work(server.having(revision=server.revision + 1), renewed)
+            await beside(self._store.batch(org).replace(again).replace(renewed)).commit()
         return await self._tasks.get(org, task_id)
 
-    async def _clear_over(self, org: OrgId, server_id: str) -> None:
-        """The operation is under way again."""
-        try:
-            await self._store.update(org, ServerObserved, observed_id(server_id), lambda now: now.having(over=""))
-        except NotFound:
-            return
-
     async def _holds(self, org: OrgId, server: Server) -> bool:
-        from shared.servers.models import NodeLedger, ledger_id
-
         if server.node_id is None:
             return False
         ledger = await self._store.find(org, NodeLedger, ledger_id(server.node_id))

@@ -32,7 +32,7 @@ AT_ONCE: Final = 10
 STRANGER_TOLD_SECONDS: Final = 30 * 86_400
 _KNOWN: Final = (
     "SELECT c.type, c.id, c.server_id, c.revision, c.desired.removed FROM c"
-    " WHERE c.node_id = @node AND c.type IN (@server, @orphan)"
+    " WHERE c.ix.node_id = @node AND c.ix.type IN (@server, @orphan)"
 )
 
 
@@ -132,11 +132,10 @@ class Reconciler:
             lease = Operation(task_id=task.id, kind=task.kind.value, until=task.deadline + LEASE_MARGIN)
             batch.replace(server.having(operation=lease, revision=revision))
         target = Target(kind="server", id=drift.server_id, name=server.name if server else "")
-        entry = services.audit.pending(
+        entry = services.audit.entry(
             holder.org, SYSTEM, "server.reconciled", target, after={"node": holder.node, "why": drift.text}
         )
         await batch.create(entry).commit()
-        await services.audit.settle(entry)
         _log.info("%s on %s: %s", drift.server_id, holder.node, drift.text)
         return task
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from shared.platform.clock import Clock, rfc3339
@@ -15,9 +17,36 @@ from shared.store.writing import check_id, new_write_id, read
 if TYPE_CHECKING:
     from shared.store.client import Database
 
-D = TypeVar("D", bound=Document)
+T = TypeVar("T")
+CONFLICT_ATTEMPTS: Final = 8
 MAX_OPERATIONS: Final = 100
 Operation = tuple[Any, ...]
+
+
+async def again_on_conflict(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it; when another writer was faster, do it again from reading on. For batches of what was just read.
+
+    Raises:
+        PreconditionFailed: 8 attempts each met another writer.
+    """
+    for attempt in range(CONFLICT_ATTEMPTS - 1):
+        try:
+            return await act()
+        except PreconditionFailed:
+            await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads writers, no secret
+    return await act()
+
+
+def check_patch(model: type[Document], operations: Sequence[Mapping[str, Any]]) -> None:
+    """What is indexed stands in a document twice, so it is changed by replacing the document.
+
+    Raises:
+        ValueError: a patch touches an indexed field.
+    """
+    roots = {field.partition(".")[0] for field in model.indexed}
+    for operation in operations:
+        if str(operation["path"]).strip("/").split("/")[0] in roots:
+            raise ValueError(f"{operation['path']} of {model.__name__} is indexed: replace the document")
 
 
 class Batch:
@@ -71,6 +100,7 @@ class Batch:
 
         `condition` is a filter (`from c where c.free >= 2048`) whose failing refuses the whole batch.
         """
+        check_patch(model, operations)
         check_id(id, f"{model.__name__} {id}")
         stamps = [
             {"op": "set", "path": "/updated_at", "value": rfc3339(self._clock.now())},

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.store.documents import INDEX
+
 DAY: Final = 86_400
 
 
@@ -17,15 +19,16 @@ class Container:
     """One container of the database.
 
     `default_ttl` is in seconds; -1 means that only items with a `ttl` of their own expire; None means none ever does.
-    `unindexed` are paths that no query filters or sorts by: leaving them out makes every write cheaper.
+    Indexed are the partition key, by which each query narrows, and what a document's model names (`Document.indexed`):
+    each indexed value makes each write dearer. `id` is always indexed. Where `queried` is False there are only point
+    reads, and nothing else is.
     """
 
     name: str
     partition_key: tuple[str, ...]
     holds: str
     default_ttl: int | None = -1
-    unindexed: tuple[str, ...] = ()
-    indexed: tuple[str, ...] | None = None
+    queried: bool = True
 
     @property
     def sub_key(self) -> str | None:
@@ -39,16 +42,12 @@ class Container:
 
     def indexing_policy(self) -> dict[str, Any]:
         """The indexing policy as the service's REST API takes it."""
-        if self.indexed is not None:
-            included, excluded = [{"path": path} for path in self.indexed], [{"path": "/*"}]
-        else:
-            included = [{"path": "/*"}]
-            excluded = [{"path": path} for path in (*self.unindexed, '/"_etag"/?')]
+        paths = (*(f"{path}/?" for path in self.partition_key), f"/{INDEX}/*") if self.queried else ()
         return {
             "indexingMode": "consistent",
             "automatic": True,
-            "includedPaths": included,
-            "excludedPaths": excluded,
+            "includedPaths": [{"path": path} for path in paths],
+            "excludedPaths": [{"path": "/*"}],
         }
 
 
@@ -58,15 +57,7 @@ CONTAINERS: Final = {
         Container(
             "tenants",
             ("/org_id",),
-            "organization, members, roles, nodes, servers, ports, reservations, tasks, schedules, subscription",
-            unindexed=("/spec/*", "/inventory/*", "/observed/*", "/steps/*", "/variables/*", "/description/?"),
-        ),
-        Container(
-            "activity",
-            ("/org_id", "/month"),
-            "audit trail, server events",
-            default_ttl=400 * DAY,
-            unindexed=("/before/*", "/after/*", "/details/*"),
+            "organization, members, roles, nodes, servers, ports, reservations, tasks, schedules, subscription, audit trail",
         ),
         Container("usage", ("/org_id", "/period"), "append-only usage ledger and its rollups"),
         Container(
@@ -74,19 +65,18 @@ CONTAINERS: Final = {
             ("/org_id", "/source_id"),
             "one-minute samples, hourly rollups",
             default_ttl=31 * DAY,
-            indexed=("/type/?", "/at/?", "/created_at/?"),
         ),
         Container(
             "fleet",
             ("/shard",),
             "liveness of many nodes in one document: ids and times only, nothing of a tenant's content",
-            indexed=("/type/?",),
+            queried=False,
         ),
         Container(
             "directory",
             ("/key",),
             "what is looked up before the tenant is known; nonces, idempotency records and rate windows by TTL",
-            indexed=("/type/?",),
+            queried=False,
         ),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,6 +13,10 @@ from shared.platform.ids import OrgId
 
 #: Stands in a new document until the store stamps it with the time of the write.
 UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+#: The part of a document that is indexed.
+INDEX: Final = "ix"
 
 
 class Stored(BaseModel):
@@ -74,15 +78,36 @@ class Stored(BaseModel):
 class Document(Stored):
     """A document of one organization. A subclass gives `type` a literal of its own (`type: Literal["server"] = "server"`).
 
-    For a container with a hierarchical key (`activity`, `usage`, `metrics`) the subclass has the field of the second
-    level too (`month`, `period`, `source_id`), and reads name its value with `sub=`.
+    For a container with a hierarchical key (`usage`, `metrics`) the subclass has the field of the second level too
+    (`period`, `source_id`), and reads name its value with `sub=`.
     """
 
     container: ClassVar[str] = "tenants"
+    #: What queries ask for beside id and type, as `state` or `template.id`. Every value costs at each write of the
+    #: document, so only what narrows well belongs here; other fields may be filtered by, document by document.
+    indexed: ClassVar[tuple[str, ...]] = ()
 
     org_id: OrgId = Field(min_length=1)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As `Stored.to_wire`; under `ix` stands once more what is indexed, and the containers index nothing else."""
+        body = super().to_wire()
+        body[INDEX] = {"type": body["type"]}
+        for field in self.indexed:
+            _copy(body, body[INDEX], field.split("."))
+        return body
 
     @classmethod
     def type_name(cls) -> str:
         """The literal that tells documents of this model from others in the container."""
         return str(cls.model_fields["type"].default)
+
+
+def _copy(source: Any, target: dict[str, Any], steps: list[str]) -> None:
+    """Copy the value at a path; what is not there is left out."""
+    for step in steps[:-1]:
+        source = source.get(step)
+        if source is None:
+            return
+        target = target.setdefault(step, {})
+    target[steps[-1]] = source.get(steps[-1])

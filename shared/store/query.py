@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from shared.platform.clock import rfc3339
+from shared.store.documents import INDEX
 
 T = TypeVar("T")
 
@@ -41,8 +42,10 @@ class Slice(Generic[T]):
     cursor: str | None
 
 
-def path(field: str | tuple[str, ...]) -> str:
+def path(field: str | tuple[str, ...], indexed: Collection[str] = ()) -> str:
     """The query text of a field. A tuple's parts after the first may be any text: each is written as a quoted string.
+
+    `indexed` are the fields that lie in the indexed part of the document too, which is where they are then looked up.
 
     Raises:
         ValueError: it is not a plain field name; names come from our code, never from a request unchecked.
@@ -50,9 +53,9 @@ def path(field: str | tuple[str, ...]) -> str:
     first, *chosen = (field,) if isinstance(field, str) else field
     if not _FIELD.match(first):
         raise ValueError(f"{first!r} is not a field name")
-    return (
-        "c" + "".join(f'["{part}"]' for part in first.split(".")) + "".join(f"[{json.dumps(part)}]" for part in chosen)
-    )
+    root = f'c["{INDEX}"]' if first in indexed else "c"
+    steps = "".join(f'["{part}"]' for part in first.split("."))
+    return root + steps + "".join(f"[{json.dumps(part)}]" for part in chosen)
 
 
 def _plain(value: Any) -> Any:
@@ -63,19 +66,31 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def conditions(type_name: str, where: Sequence[Where]) -> tuple[str, list[dict[str, Any]]]:
+def conditions(
+    type_name: str, where: Sequence[Where], indexed: Collection[str] = ()
+) -> tuple[str, list[dict[str, Any]]]:
     """The WHERE clause and its parameters."""
-    parts, parameters = ['c["type"] = @type'], [{"name": "@type", "value": type_name}]
+    parts = [f"{path('type', ('type',))} = @type"]
+    parameters: list[dict[str, Any]] = [{"name": "@type", "value": type_name}]
     for number, condition in enumerate(where):
         name = f"@p{number}"
         form = _FORMS.get(condition.operator, "{field} " + condition.operator + " {value}")
-        parts.append(form.format(field=path(condition.field), value=name))
+        parts.append(form.format(field=path(condition.field, indexed), value=name))
         parameters.append({"name": name, "value": _plain(condition.value)})
     return " AND ".join(parts), parameters
 
 
-def listing(type_name: str, where: Sequence[Where], sort: str) -> tuple[str, list[dict[str, Any]]]:
-    """The list query: `sort` is a field, with a minus in front for descending."""
-    clause, parameters = conditions(type_name, where)
+def listing(
+    type_name: str, where: Sequence[Where], sort: str, indexed: Collection[str] = ()
+) -> tuple[str, list[dict[str, Any]]]:
+    """The list query: `sort` is `id` or an indexed field, with a minus in front for descending.
+
+    Raises:
+        ValueError: nothing is sorted by what is not indexed.
+    """
+    field = sort.removeprefix("-")
+    if field != "id" and field not in indexed:
+        raise ValueError(f"a list of {type_name} cannot be sorted by {field}, which is not indexed")
+    clause, parameters = conditions(type_name, where, indexed)
     direction = "DESC" if sort.startswith("-") else "ASC"
-    return f"SELECT * FROM c WHERE {clause} ORDER BY {path(sort.removeprefix('-'))} {direction}", parameters  # noqa: S608 - field names are checked, values are parameters
+    return f"SELECT * FROM c WHERE {clause} ORDER BY {path(field, indexed)} {direction}", parameters  # noqa: S608 - field names are checked, values are parameters

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from shared.platform.clock import Clock, rfc3339
 from shared.platform.errors import NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
-from shared.store.batch import Batch
+from shared.store.batch import CONFLICT_ATTEMPTS, Batch, check_patch
 from shared.store.client import Database
 from shared.store.containers import CONTAINERS
 from shared.store.cursors import Cursors
@@ -20,14 +20,13 @@ from shared.store.writing import Operation, check_id, if_match, new_write_id, ou
 
 D = TypeVar("D", bound=Document)
 MAX_PAGE: Final = 100
-CONFLICT_ATTEMPTS: Final = 8
 
 
 class Store:
     """Typed documents of one organization at a time.
 
     Every method takes the organization first. For a model in a container with a hierarchical key, `sub` is the value
-    of the second level (`store.get(org, AuditEvent, id, sub="2026-01")`); lists may leave it out.
+    of the second level (`store.get(org, MetricHour, id, sub="srv_..."`); lists may leave it out.
     """
 
     def __init__(self, database: Database, clock: Clock, cursors: Cursors) -> None:
@@ -71,7 +70,7 @@ class Store:
         """
         key = _key(org, model, sub, prefix=True)
         equal = [Where(name, "=", value) for name, value in (filters or {}).items() if value is not None]
-        sql, parameters = listing(model.type_name(), [*equal, *where], sort)
+        sql, parameters = listing(model.type_name(), [*equal, *where], sort, model.indexed)
         binding = "\x1f".join((*key, model.container, sql, repr(parameters)))
         token = self._cursors.open(binding, cursor) if cursor else None
         rows, token = await self._page(model, key, sql, parameters, min(max(limit, 1), MAX_PAGE), token)
@@ -88,7 +87,7 @@ class Store:
     ) -> int:
         """How many documents match."""
         equal = [Where(name, "=", value) for name, value in (filters or {}).items() if value is not None]
-        clause, parameters = conditions(model.type_name(), [*equal, *where])
+        clause, parameters = conditions(model.type_name(), [*equal, *where], model.indexed)
         rows = await self.select(org, model, f"SELECT VALUE COUNT(1) FROM c WHERE {clause}", parameters, sub=sub)  # noqa: S608 - field names are checked, values are parameters
         return int(rows[0]) if rows else 0
 
@@ -159,6 +158,7 @@ class Store:
         """
         if not etag and any(operation["op"] == "incr" for operation in operations):
             raise ValueError("incr may be applied twice when a write is retried: give the ETag, or use a batch")
+        check_patch(model, operations)
         key = _key(org, model, sub)
         changes = [*map(dict, operations), {"op": "set", "path": "/updated_at", "value": rfc3339(self._clock.now())}]
         options = if_match(etag)

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
+from shared.store.batch import CONFLICT_ATTEMPTS
 from shared.store.client import Database
 from shared.store.documents import UNSTAMPED, Stored
-from shared.store.scoped import CONFLICT_ATTEMPTS
 from shared.store.writing import Operation, check_id, if_match, read, write
 
 E = TypeVar("E", bound="Unscoped")

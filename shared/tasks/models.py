@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,8 +72,9 @@ class Failure(BaseModel):
 
 
 class Task(Document):
-    """A task. Not indexed: steps, output, and what the flow needs (`work`)."""
+    """A task."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("target", "state")
     type: Literal["task"] = "task"
     kind: TaskKind
     target: str  # the id of what it is about

@@ -9,9 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from shared.platform.clock import Clock
-from shared.platform.errors import AlreadyExists, NotFound
+from shared.audit.models import Actor, Target
+from shared.audit.service import Audit
+from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
+from shared.store.batch import again_on_conflict
+from shared.store.documents import Document
 from shared.store.query import Slice
 from shared.store.scoped import Store
 from shared.templates.documents import as_data, parse
@@ -44,8 +47,8 @@ def shipped() -> dict[str, Template]:
 class Templates:
     """What the doors and other domains ask about templates."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, audit: Audit) -> None:
+        self._store, self._audit = store, audit
         self._versions: dict[tuple[OrgId, str, int], Template] = {}
 
     async def find(self, org: OrgId, ref: str, version: int | None = None) -> Found:
@@ -103,17 +106,25 @@ class Templates:
         self._remember(org, found.id, found.version, found.template)
 
     async def create(
-        self, org: OrgId, template_id: str, template: Template, notes: Sequence[Note] = ()
+        self,
+        org: OrgId,
+        template_id: str,
+        template: Template,
+        notes: Sequence[Note] = (),
+        *,
+        by: Actor,
+        action: str = "template.created",
     ) -> TemplateHead:
-        """Keep a new template of the organization."""
+        """Keep a new template of the organization; `action` is how the trail calls it."""
         template = template.model_copy(update={"version": 1})
         head = _head(org, template_id, template)
-        batch = self._store.batch(org).create(head).create(_version(org, template_id, template, notes))
-        stored = (await batch.commit())[0]
-        assert isinstance(stored, TemplateHead)
-        return stored
+        entry = self._audit.entry(org, by, action, _target(head), after=_shown(head))
+        batch = self._store.batch(org).create(head).create(_version(org, template_id, template, notes)).create(entry)
+        return _stored(await batch.commit())
 
-    async def add_version(self, org: OrgId, template_id: str, template: Template, *, etag: str | None) -> TemplateHead:
+    async def add_version(
+        self, org: OrgId, template_id: str, template: Template, *, etag: str | None, by: Actor
+    ) -> TemplateHead:
         """A new version of an organization's template.
 
         Raises:
@@ -121,19 +132,18 @@ class Templates:
             PreconditionFailed: it was changed since it was read.
         """
         head = await self.head(org, template_id)
-        if etag is not None:
-            head = head.having(etag=etag)
         version = head.latest + 1
         template = template.model_copy(update={"version": version})
         changed = _head(org, template_id, template).having(
-            latest=version, created_at=head.created_at, etag=head.etag, published=head.published
+            latest=version, created_at=head.created_at, etag=etag or head.etag, published=head.published
         )
-        stored = (
-            await self._store.batch(org).replace(changed).create(_version(org, template_id, template, ())).commit()
-        )[0]
-        assert isinstance(stored, TemplateHead)
+        entry = self._audit.entry(
+            org, by, "template.changed", _target(changed), before=_shown(head), after=_shown(changed)
+        )
+        batch = self._store.batch(org).replace(changed).create(_version(org, template_id, template, ())).create(entry)
+        stored = _stored(await batch.commit())
         if stored.published:
-            await self.publish(org, template_id)
+            await self._to_public(org, stored)
         return stored
 
     async def head(self, org: OrgId, template_id: str) -> TemplateHead:
@@ -152,33 +162,43 @@ class Templates:
             raise TemplateNotFound(f"there is no template {template_id[:80]}")
         return head
 
-    async def publish(self, org: OrgId, template_id: str) -> TemplateHead:
-        """Let every organization use the newest version."""
-        head = await self.head(org, template_id)
-        kept = await self._store.get(org, TemplateVersion, version_id(template_id, head.latest))
-        public = head.having(org_id=PUBLIC, owner=str(org), published=True, etag=None)
-        await self._store.upsert(PUBLIC, kept.having(org_id=PUBLIC, etag=None))
-        await self._store.upsert(PUBLIC, public)
-        return await self._store.update(org, TemplateHead, template_id, lambda now: now.having(published=True))
+    async def publish(self, org: OrgId, template_id: str, *, by: Actor) -> TemplateHead:
+        """Let every organization use the newest version. It is written down here before anybody sees it there."""
+        published = await self._mark(org, template_id, published=True, action="template.published", by=by)
+        await self._to_public(org, published)
+        return published
 
-    async def withdraw(self, org: OrgId, template_id: str) -> TemplateHead:
+    async def withdraw(self, org: OrgId, template_id: str, *, by: Actor) -> TemplateHead:
         """Take it back from the public; servers that were made of it keep their version."""
-        await self.head(org, template_id)
-        await self._forget(PUBLIC, template_id)
-        return await self._store.update(org, TemplateHead, template_id, lambda now: now.having(published=False))
+        withdrawn = await self._mark(org, template_id, published=False, action="template.withdrawn", by=by)
+        with contextlib.suppress(NotFound):
+            await self._store.delete(PUBLIC, TemplateHead, template_id)
+        return withdrawn
 
-    async def delete(self, org: OrgId, template_id: str, *, etag: str | None) -> None:
+    async def delete(self, org: OrgId, template_id: str, *, etag: str | None, by: Actor) -> None:
         """Remove it from the list; its versions stay for the servers that were made of them."""
         head = await self.head(org, template_id)
+        if etag is not None and head.etag != etag:
+            raise PreconditionFailed(f"the template {template_id} was changed in the meantime")
         if head.published:
-            await self._forget(PUBLIC, template_id)
-        await self._store.delete(org, TemplateHead, template_id, etag=etag)
+            head = await self.withdraw(org, template_id, by=by)
+        entry = self._audit.entry(org, by, "template.deleted", _target(head), before=_shown(head))
+        await self._store.batch(org).delete(TemplateHead, template_id, etag=head.etag).create(entry).commit()
 
-    async def _forget(self, place: OrgId, template_id: str) -> None:
-        try:
-            await self._store.delete(place, TemplateHead, template_id)
-        except NotFound:
-            return
+    async def _mark(self, org: OrgId, template_id: str, *, published: bool, action: str, by: Actor) -> TemplateHead:
+        async def attempt() -> TemplateHead:
+            head = await self.head(org, template_id)
+            changed = head.having(published=published)
+            entry = self._audit.entry(org, by, action, _target(head), before=_shown(head), after=_shown(changed))
+            return _stored(await self._store.batch(org).replace(changed).create(entry).commit())
+
+        return await again_on_conflict(attempt)
+
+    async def _to_public(self, org: OrgId, head: TemplateHead) -> None:
+        """Put the newest version where everybody finds it. The version first: a head always leads to one."""
+        kept = await self._store.get(org, TemplateVersion, version_id(head.id, head.latest))
+        await self._store.upsert(PUBLIC, kept.having(org_id=PUBLIC, etag=None))
+        await self._store.upsert(PUBLIC, head.having(org_id=PUBLIC, owner=str(org), etag=None))
 
     async def page(
         self, org: OrgId, scope: str, *, limit: int, cursor: str | None, game: str | None
@@ -212,6 +232,22 @@ def _head(org: OrgId, template_id: str, template: Template) -> TemplateHead:
         draft=bool(template.draft),
         description=template.description,
     )
+
+
+def _stored(written: Sequence[Document | None]) -> TemplateHead:
+    """The head, which is the first of its batch."""
+    head = written[0]
+    assert isinstance(head, TemplateHead)
+    return head
+
+
+def _target(head: TemplateHead) -> Target:
+    return Target(kind="template", id=head.id, name=head.name)
+
+
+def _shown(head: TemplateHead) -> dict[str, Any]:
+    """What the audit trail says of a template."""
+    return {"key": head.key, "name": head.name, "version": head.latest, "published": head.published}
 
 
 def _version(org: OrgId, template_id: str, template: Template, notes: Sequence[Note]) -> TemplateVersion:

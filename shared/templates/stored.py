@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ SYSTEM: Final = "system:"
 class TemplateHead(Document):
     """A template of an organization."""
 
+    indexed: ClassVar[tuple[str, ...]] = ("name", "game")
     type: Literal["template"] = "template"
     key: str
     name: str

@@ -54,12 +54,14 @@ def wanted_index(pushed: Pushed, policy: dict[str, Any]) -> IndexShape | None:
 
 
 def is_indexed(policy: dict[str, Any], steps: tuple[Step, ...]) -> bool:
-    """Whether an indexing policy covers a path: the most precise rule that matches decides.
+    """Whether an indexing policy covers a path: the most precise rule that matches decides. `id` and `_ts` always are.
 
     https://learn.microsoft.com/azure/cosmos-db/index-policy#include-and-exclude-precedence
     """
     if str(policy.get("indexingMode", "consistent")).lower() == "none":
         return False
+    if steps in (("id",), ("_ts",)):
+        return True
     best, included = -1, True
     for verdict, name in ((True, "includedPaths"), (False, "excludedPaths")):
         for rule in policy.get(name) or []:

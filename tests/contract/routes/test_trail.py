@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import functions
 from shared.http import Auth
 from shared.http.route import Route
-from tests.contract.routes.world import MARK, World, build
+from shared.identity.permissions import ROLE_PERMISSIONS, Permission, Role
+from tests.contract.routes.world import MARK, World, build, malformed
 from tests.support.house import HouseForTests
 from tests.support.people import ApiClient
 from tests.support.servers import until
@@ -69,8 +71,28 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.close()
 
 
-def actions_of(client: ApiClient, request: str) -> list[str]:
-    return [entry["action"] for entry in client.get("/v1/audit", params={"request": request}).json()["items"]]
+def entries_of(client: ApiClient, request: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/v1/audit", params={"request": request}).json()["items"]
+    return found
+
+
+#: Entries whose action says all: there is nothing that was otherwise before.
+NO_FIGURES = {"node.forgotten", "enrolment.revoked"}
+
+
+def gaps(entry: dict[str, Any], who: str, request: str) -> list[str]:
+    """What an entry fails to tell: who, what, to what, before or after, from where, in which request."""
+    actor = entry["actor"]
+    told = {
+        "who": actor["id"] == who,
+        "kind of who": actor["kind"] == "user",
+        "from where": actor["address"] == "127.0.0.1",
+        "request id": actor["request_id"] == request,
+        "trace": bool(actor["trace_id"]),
+        "to what": bool(entry["target"]["kind"] and entry["target"]["id"]),
+        "before or after": (entry["before"], entry["after"]) != (None, None) or entry["action"] in NO_FIGURES,
+    }
+    return [f"{entry['action']}: {name}" for name, is_told in told.items() if not is_told]
 
 
 @pytest.mark.slow
@@ -82,7 +104,9 @@ def test_every_change_is_in_the_trail(world: World) -> None:
     world.bodies["try_placement"] = {"template": "echo"}
     world.bodies["decommission_node"] = {"force": True}
     silent: list[str] = []
+    lacking: list[str] = []
     refused: list[str] = []
+    who = world.owner.get("/v1/me").json()["id"]
     for route in changing():
         if route.name in NOTHING_TO_TELL:
             continue
@@ -96,9 +120,35 @@ def test_every_change_is_in_the_trail(world: World) -> None:
         if not reply.ok:
             if route.name not in NOT_NOW and not (reply.status_code == 409 and "/servers/{" in route.path):
                 refused.append(f"{route.method} {route.path}: {reply.status_code} {reply.text[:200]}")
-        elif not actions_of(world.owner, reply.headers["X-Request-Id"]):
-            silent.append(f"{route.method} {route.path}")
+            continue
+        request = reply.headers["X-Request-Id"]
+        found = entries_of(world.owner, request)
+        silent += [] if found else [f"{route.method} {route.path}"]
+        lacking += [gap for entry in found for gap in gaps(entry, who, request)]
         if route.method == "DELETE":
             name = route.path.rsplit("{", 1)[-1].rstrip("}")
             world.things.pop(name, None)
-    assert (silent, refused) == ([], [])
+    assert (silent, lacking, refused) == ([], [], [])
+
+
+GUARDED = [route for route in functions.declared() if route.permission is not None]
+
+
+def test_every_refusal_of_permission_is_in_the_trail(world: World) -> None:
+    """Of each guarded route; by the billing role, which may least, or by a key where it may."""
+    key = ApiClient(world.house.api, world.key_with(Permission.ROLES_READ))
+    silent: list[str] = []
+    for route in GUARDED:
+        permission = Permission(str(route.permission))
+        billing = permission not in ROLE_PERMISSIONS[Role.BILLING]
+        client = world.roles[Role.BILLING] if billing else key
+        if permission is Permission.ROLES_READ:
+            continue  # what the key may; the billing role may it as well
+        reply = client.call(route.method, malformed(route), None if route.method == "GET" else {})
+        assert reply.status_code == 403, f"{route.path}: {reply.text}"
+        found = entries_of(world.owner, reply.headers["X-Request-Id"])
+        if [(e["action"], e["outcome"], e["target"]["id"]) for e in found] != [
+            ("access.refused", "refused", permission.value)
+        ] or not found[0]["reason"]:
+            silent.append(f"{route.method} {route.path}: {found}")
+    assert silent == []

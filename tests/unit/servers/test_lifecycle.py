@@ -10,9 +10,9 @@ import pytest
 
 from shared.messaging.server_messages import Observed
 from shared.platform.ids import OrgId
+from shared.servers.asking import KINDS, desire
 from shared.servers.lifecycle import ASKED, OBSERVED, TRANSITIONS, Event, Status, allowed
 from shared.servers.models import Desired, Operation, Server, ServerObserved, TemplateRef, operation_of, status_of
-from shared.servers.service import KINDS, desire
 from shared.tasks.rules import outcome_of, pause_after, tries_again
 from shared.templates.models import Resources
 

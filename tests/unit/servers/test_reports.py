@@ -15,9 +15,9 @@ from shared.messaging.codec import to_wire
 from shared.messaging.reports import Outcome, Status
 from shared.messaging.server_messages import Observed, Sample, ServerReport, StepReport
 from shared.platform.settings import load_settings
+from shared.servers.asking import Asked
 from shared.servers.lifecycle import Status as Seen
 from shared.servers.models import NodeLedger, Orphan, Server, ServerObserved, ledger_id, status_of
-from shared.servers.service import Asked
 from shared.tasks.models import Task, TaskKind, TaskState
 from tests.support.clocks import SetClock
 from tests.unit.servers.test_reserving import ORG, ask, servers_of

@@ -10,9 +10,10 @@ from shared.composition import Services
 from shared.placement.models import Amount, Node, Strategy
 from shared.platform.errors import Fault
 from shared.platform.ids import OrgId
+from shared.servers.asking import Asked
 from shared.servers.errors import NameTaken, NoRoom
 from shared.servers.models import NodeLedger, Server
-from shared.servers.service import Asked, Servers
+from shared.servers.service import Servers
 from shared.servers.views import ServerCreate
 from shared.tasks.models import Task
 
@@ -32,15 +33,17 @@ class TenNodes:
 
 
 def servers_of(services: Services) -> Servers:
-    parts = (services.store, services.clock, services.ids, services.audit, services.templates)
+    parts = (services.store, services.clock, services.audit, services.templates)
     return Servers(*parts, TenNodes(), services.sealer)
 
 
-async def ask(servers: Servers, services: Services, name: str, strategy: Strategy = Strategy.PACKED) -> Asked | Fault:
+async def ask(
+    servers: Servers, services: Services, name: str, strategy: Strategy = Strategy.PACKED, actor: Actor = ANN
+) -> Asked | Fault:
     body = ServerCreate(name=name, template="echo", strategy=strategy)
     ids = (services.ids.new("srv"), services.ids.new("tsk"))
     try:
-        return await servers.create(ORG, body, server_id=ids[0], task_id=ids[1], actor=ANN)
+        return await servers.creation.create(ORG, body, server_id=ids[0], task_id=ids[1], actor=actor)
     except Fault as fault:
         return fault
 

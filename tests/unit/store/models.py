@@ -20,14 +20,15 @@ class OtherThing(Document):
 
 
 class Labelled(Document):
+    indexed: ClassVar[tuple[str, ...]] = ("labels",)
     type: Literal["test_labelled"] = "test_labelled"
     labels: dict[str, str]
 
 
 class Event(Document):
-    container: ClassVar[str] = "activity"
+    container: ClassVar[str] = "usage"
     type: Literal["test_event"] = "test_event"
-    month: str
+    period: str
     what: str = ""
 
 

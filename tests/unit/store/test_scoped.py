@@ -217,7 +217,7 @@ async def test_a_cursor_opens_only_its_own_list(services: Services, org: OrgId) 
 
 async def test_a_hierarchical_key_needs_its_second_level_for_a_point_read(services: Services, org: OrgId) -> None:
     for month in ("2026-01", "2026-02"):
-        await services.store.create(org, Event(id="e1", org_id=org, month=month, what=month))
+        await services.store.create(org, Event(id="e1", org_id=org, period=month, what=month))
     assert (await services.store.get(org, Event, "e1", sub="2026-02")).what == "2026-02"
     with pytest.raises(ValueError, match="second level of its key"):
         await services.store.get(org, Event, "e1")
@@ -270,8 +270,8 @@ async def test_a_batch_stays_in_one_partition_and_within_100(services: Services,
     batch = services.store.batch(org)
     with pytest.raises(ValueError, match="is not of"):
         batch.create(Note(id="n1", org_id=OrgId("org_other")))
-    with pytest.raises(ValueError, match="lives in activity"):
-        batch.create(Event(id="e1", org_id=org, month="2026-01"))
+    with pytest.raises(ValueError, match="lives in usage"):
+        batch.create(Event(id="e1", org_id=org, period="2026-01"))
     for number in range(MAX_OPERATIONS):
         batch.create(Note(id=f"n{number}", org_id=org))
     with pytest.raises(ValueError, match="takes 100"):

@@ -1,0 +1,144 @@
+"""Making servers: placed and held, and written down with name, task and the trail's entry in one batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.audit.models import Actor
+from shared.placement.models import Demand, Node, Placed, Strategy, Verdict
+from shared.placement.rules import judge, place
+from shared.servers.asking import Asked, asking, at_work, shown, target_of
+from shared.servers.demand import demand_of
+from shared.servers.models import Desired, NameHeld, Server, TemplateRef, name_id
+from shared.servers.wishes import Values, complete_template, resources_for, values_for
+from shared.tasks.models import TaskKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.audit.service import Audit
+    from shared.platform.clock import Clock
+    from shared.platform.ids import OrgId
+    from shared.servers.reserving import Reserver
+    from shared.servers.sealing import Sealer
+    from shared.servers.views import PlacementTry, ServerCreate
+    from shared.store.batch import Batch
+    from shared.tasks.models import Task
+    from shared.templates.models import Resources
+    from shared.templates.service import Found, Templates
+
+
+class Creation:
+    """See the module."""
+
+    def __init__(self, clock: Clock, audit: Audit, templates: Templates, reserver: Reserver, sealer: Sealer) -> None:
+        self._clock, self._audit = clock, audit
+        self._templates, self._reserver, self._sealer = templates, reserver, sealer
+
+    async def create(self, org: OrgId, body: ServerCreate, *, server_id: str, task_id: str, actor: Actor) -> Asked:
+        """Place a server and write it down with its task.
+
+        Raises:
+            NoRoom: with the reasons of every node.
+            NameTaken, TemplateNotFound, TemplateIsDraft, VariablesInvalid, PlacementContended: as their names say.
+        """
+        found = await complete_template(self._templates, org, body.template, body.version)
+        resources = resources_for(found.template, body.resources)
+        values = values_for(found.template, body.variables)
+        sealed = await self._sealer.seal(server_id, values.secret)
+        await self._templates.keep(org, found)
+        made: list[Asked] = []
+
+        def fill(batch: Batch, node: Node, placed: Placed) -> None:
+            made.clear()
+            server = _made(org, server_id, body, found, resources, values, sealed, node, placed, actor)
+            asked = asking(server, TaskKind.PROVISION, task_id, actor, self._clock.now())
+            entry = self._audit.entry(org, actor, "server.created", target_of(server), after=shown(asked.server))
+            batch.create(NameHeld(id=name_id(body.name), org_id=org, server_id=server_id))
+            batch.create(asked.server).create(asked.task).create(entry)
+            made.append(asked)
+
+        await self._reserver.reserve(org, server_id, _demand(found, resources, body), body.strategy, fill)
+        return made[0]
+
+    async def dry_run(self, org: OrgId, body: PlacementTry) -> tuple[Placed | None, list[Verdict]]:
+        """Where a server would go, and what speaks against each node; nothing is held."""
+        found = await complete_template(self._templates, org, body.template, body.version)
+        demand = _demand(found, resources_for(found.template, body.resources), body)
+        nodes = await self._reserver.look(org)
+        chosen = place(demand, nodes, body.strategy)
+        return (chosen if isinstance(chosen, Placed) else None), [judge(demand, node) for node in nodes]
+
+    async def place_again(
+        self, org: OrgId, server: Server, task: Task, beside: Callable[[Batch], Batch] = lambda batch: batch
+    ) -> Asked:
+        """Hold room once more for a server whose provisioning failed and whose hold was released.
+
+        `beside` adds what else belongs into the batch, and may run several times.
+
+        Raises:
+            NoRoom: there is none any more.
+        """
+        found = await complete_template(self._templates, org, server.template.id, server.template.version)
+        labels = server.spec.get("node_labels")
+        demand = demand_of(found.template, server.resources, node_labels=labels, group=server.group)
+        made: list[Asked] = []
+
+        def fill(batch: Batch, node: Node, placed: Placed) -> None:
+            made.clear()
+            moved = server.having(
+                node_id=node.id,
+                address=node.address,
+                join_host=node.join_host,
+                ports=dict(placed.ports),
+                revision=server.revision + 1,
+            )
+            renewed = task.having(node_id=node.id)
+            again = at_work(moved, renewed)
+            beside(batch.replace(again).replace(renewed))
+            made.append(Asked(again, renewed))
+
+        strategy = Strategy(server.spec.get("strategy", "packed"))
+        await self._reserver.reserve(org, server.id, demand, strategy, fill)
+        return made[0]
+
+
+def _demand(found: Found, resources: Resources, body: ServerCreate | PlacementTry) -> Demand:
+    return demand_of(found.template, resources, node_id=body.node_id, node_labels=body.node_labels, group=body.group)
+
+
+def _made(
+    org: OrgId,
+    server_id: str,
+    body: ServerCreate,
+    found: Found,
+    resources: Resources,
+    values: Values,
+    sealed: str,
+    node: Node,
+    placed: Placed,
+    actor: Actor,
+) -> Server:
+    """The new server's document."""
+    return Server(
+        id=server_id,
+        org_id=org,
+        name=body.name,
+        labels=body.labels,
+        template=TemplateRef(id=found.id, key=found.template.key, version=found.version),
+        node_id=node.id,
+        address=node.address,
+        join_host=node.join_host,
+        ports=dict(placed.ports),
+        resources=resources,
+        group=body.group,
+        desired=Desired(power="on" if body.start else "off"),
+        spec={
+            "variables": values.plain,
+            "sealed": sealed,
+            "secret_names": sorted(values.secret),
+            "node_labels": body.node_labels,
+            "strategy": body.strategy.value,
+        },
+        by=actor.id,
+    )
