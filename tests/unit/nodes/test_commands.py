@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from shared.audit.models import Actor
 from shared.composition import Services
+from shared.messaging.commands import CommandType
 from shared.messaging.reports import Outcome, Status
 from shared.nodes.errors import NodeNotFound
-from shared.nodes.models import NodeCommand
+from shared.nodes.models import Node, NodeCommand
 from shared.platform.ids import NodeId, OrgId
 from shared.platform.settings import load_settings
 from tests.support.cosmos import CosmosPart
+from tests.support.processes import dead_address
 
 ORG = OrgId("org_commands")
 NODE, OTHER = NodeId("nod_01J00000000000000000000001"), NodeId("nod_01J00000000000000000000002")
@@ -28,14 +34,48 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 
 @pytest_asyncio.fixture
-async def services(database: dict[str, str]) -> AsyncIterator[Services]:
-    made = Services(load_settings(database))
-    yield made
-    await made.close()
+async def services(database: dict[str, str], tmp_path: Path) -> AsyncIterator[Services]:
+    """With a broker that is away."""
+    with dead_address() as address:
+        nowhere = f"Endpoint=sb://{address.removeprefix('http://')};SharedAccessKeyName=k;SharedAccessKey=a2V5"
+        settings = {**database, "ServiceBusConnection": f"{nowhere};UseDevelopmentEmulator=true;"}
+        made = Services(load_settings({**settings, "secrets_folder": str(tmp_path / "secrets")}))
+        yield made
+        await made.close()
+
+
+class Begun:
+    """Stands where the durable SDK's client stands: refuses an id twice, as the extension does."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+
+    async def start_new(
+        self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None
+    ) -> str:
+        assert instance_id is not None
+        assert json.dumps(client_input)
+        if instance_id in self.names:
+            raise Exception("An Orchestration instance with the status Running already exists.")
+        self.names[instance_id] = orchestration_function_name
+        return instance_id
 
 
 async def asked(services: Services, id: str) -> None:
     await services.store.create(ORG, NodeCommand(id=id, org_id=ORG, node_id=NODE, command="node.ping"))
+
+
+async def test_a_request_that_is_tried_again_is_one_command(services: Services) -> None:
+    node = Node(id=NODE, org_id=ORG, name="attic", queue="node-attic", enrolled_at=services.clock.now())
+    await services.store.create(ORG, node)
+    flows, by = Begun(), Actor(kind="user", id="usr_1")
+    for _ in range(2):
+        made = await services.node_commands.ask(ORG, "tsk_0", NODE, CommandType.NODE_PING, flows=flows, by=by)
+        assert (made.id, made.state) == ("tsk_0", "sent")
+    assert flows.names == {"tsk_0": "node_command", "tsk_0.send": "resend_node_command"}  # the broker is away
+    trail = await services.audit.page(ORG)
+    assert [event.entry.action for event in trail.items] == ["node.command_sent"]
+    assert len((await services.audit.page(ORG)).items) == 1
 
 
 async def test_the_first_outcome_stands(services: Services) -> None:
