@@ -152,7 +152,7 @@ def test_health(name: str, there: Presence, changes: dict[str, Any], status: str
         ("the line went down", {"link": "down"}, 1, False, True),
         ("another agent", {"agent_version": "9"}, 1, False, True),
         ("a new issue", {"issues": ("x",)}, 1, False, True),
-        ("a quarter of an hour", {}, 15, False, True),
+        ("an hour", {}, 60, False, True),
         ("somebody looks", {}, 1, True, True),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
