@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DATA ?= .meridian
 READY := $(VENV)/.ready
 NODE_READY := node_modules/.ready
+# Where Node came with its headers, the package that is compiled takes those instead of downloading them.
+NODE_ROOT := $(shell node -p "require('path').resolve(process.execPath, '../..')" 2>/dev/null)
+NODE_HEADERS := $(if $(wildcard $(NODE_ROOT)/include/node/node_version.h),npm_config_nodedir=$(NODE_ROOT))
 
 .PHONY: run demo test lint unit soak bench clean-data setup help
 
@@ -17,7 +20,7 @@ $(READY): requirements.txt requirements-local.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Meridian needs Python 3.11 or 3.12 on the PATH (or PYTHON=/path/to/python3.11)"; exit 1; }
 	@echo "Installing Python packages into $(VENV), once (about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "could not make a virtualenv: install the package python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt || { echo "The Python packages could not be installed: the lines above say why. It takes a package index (https://pypi.org, or a mirror in pip's settings)."; exit 1; }
 	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/$(BIN)/python" -m cli "$$@"\n' "$(CURDIR)" "$(CURDIR)" > $(BIN)/meridian
 	@chmod +x $(BIN)/meridian
 	@touch $@
@@ -25,7 +28,7 @@ $(READY): requirements.txt requirements-local.txt requirements-dev.txt
 $(NODE_READY): package.json package-lock.json
 	@command -v npm >/dev/null || { echo "Meridian needs Node.js 20 or newer with npm (sign-in and blob storage run on it)"; exit 1; }
 	@echo "Installing Node packages into node_modules, once (one to two minutes; one of them is compiled)"
-	@npm ci --no-fund --no-audit --loglevel=error
+	@$(NODE_HEADERS) npm ci --no-fund --no-audit --loglevel=error || { echo "The Node packages could not be installed: the lines above say why. It takes the npm registry and a C compiler."; exit 1; }
 	@touch $@
 
 run: setup  ## start everything on this machine and stay up

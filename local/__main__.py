@@ -13,9 +13,9 @@ from local.common.errors import StartError, refuse
 from local.common.folder import DataFolder
 from local.supervisor.console import Console
 from local.supervisor.doctor import examine
-from local.supervisor.house import COSMOS_KEY_FILE, House, Ports
+from local.supervisor.house import COSMOS_KEY_FILE, House
 from local.supervisor.parts import Part
-from local.supervisor.ports import free_base, require
+from local.supervisor.ports import Ports, Public, free_base, require
 from local.supervisor.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,8 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Start every part, do the main job once, and stay up."""
     with DataFolder(arguments.data, "meridian") as folder:
-        house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose)
+        public = Public(arguments.public_host, arguments.public_port) if arguments.public_host else None
+        house = House(ROOT, folder, _ports(arguments), verbose=arguments.verbose, public=public)
         require(house.ports.by_option())
         return _run_house(house, () if arguments.bare else house.main_job(arguments.template), stay=True)
 
@@ -97,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
         if name != "demo":
             command.add_argument("--data", type=Path, default=DATA, help="folder of all data (default %(default)s)")
         if name == "run":
+            command.add_argument(
+                "--public-host", help="open the house to other machines: this one's name or address there"
+            )
+            command.add_argument(
+                "--public-port", type=int, default=7443, help="the API's for them (default %(default)s)"
+            )
             command.add_argument(
                 "--bare", action="store_true", help="no demo user, no node, no server: the parts alone"
             )

@@ -6,11 +6,11 @@ import base64
 import json
 import secrets
 import sys
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 from local.common.folder import DataFolder, secret_file
 from local.supervisor.parts import Part
+from local.supervisor.ports import Ports, Public
 
 AZURITE_ACCOUNT = "devstoreaccount1"
 # Azurite's published account key: the same in every copy, so the blob port must stay on loopback.
@@ -20,37 +20,19 @@ COSMOS_KEY_FILE = "cosmos.key"
 BUS_KEY_FILE = "root.key"
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where the parts listen, on loopback."""
-
-    host: int = 7071
-    auth: int = 4400
-    cosmos: int = 8081
-    bus: int = 5672
-    bus_tls: int = 5671
-    bus_websocket: int = 8443
-    bus_admin: int = 5300
-    blob: int = 10000
-
-    @classmethod
-    def from_base(cls, base: int | None) -> Ports:
-        """The usual ports, or eight ports from a base upward (for a second house on one machine)."""
-        if base is None:
-            return cls()
-        return cls(**{field.name: base + index for index, field in enumerate(fields(cls))})
-
-    def by_option(self) -> dict[str, int]:
-        """Option name to port, for messages."""
-        return {field.name.replace("_", "-"): getattr(self, field.name) for field in fields(self)}
-
-
 class House:
     """The parts for one data folder and one set of ports."""
 
-    def __init__(self, root: Path, folder: DataFolder, ports: Ports, *, verbose: bool = True) -> None:
-        """Args: `verbose` false leaves the lines of successful calls out of the host's log."""
-        self.root, self.ports, self._verbose = root, ports, verbose
+    def __init__(
+        self, root: Path, folder: DataFolder, ports: Ports, *, verbose: bool = True, public: Public | None = None
+    ) -> None:
+        """Describe it.
+
+        Args:
+            verbose: false leaves the lines of successful calls out of the host's log.
+            public: opens the house to other machines; without it everything stays on loopback.
+        """
+        self.root, self.ports, self._verbose, self._public = root, ports, verbose, public
         self.data = folder.path
         # The parts find their keys in their own folders: on a command line everybody on the machine could read them.
         self.cosmos_key = self._key("cosmos", COSMOS_KEY_FILE, 64)
@@ -67,6 +49,11 @@ class House:
         return f"http://localhost:{self.ports.host}"
 
     @property
+    def public_url(self) -> str:
+        """Where machines that enrol find the API."""
+        return f"https://{self._public.host}:{self._public.port}" if self._public else self.api
+
+    @property
     def auth(self) -> str:
         """Where people sign in."""
         return f"http://localhost:{self.ports.auth}"
@@ -74,7 +61,12 @@ class House:
     def settings(self) -> dict[str, str]:
         """The app settings: the only thing by which the product learns of its surroundings."""
         ports = self.ports
+        bus = (
+            f"Endpoint=sb://localhost:{ports.bus};SharedAccessKeyName=RootManageSharedAccessKey;"
+            f"SharedAccessKey={self.bus_key};UseDevelopmentEmulator=true"
+        )
         return {
+            **self._for_other_machines(bus),
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "AZURE_FUNCTIONS_DURABLE_STRICT_TYPING": "1",
             "AzureWebJobsStorage": (
@@ -82,7 +74,7 @@ class House:
                 f"BlobEndpoint=http://127.0.0.1:{ports.blob}/{AZURITE_ACCOUNT};"
             ),
             "MERIDIAN_ENVIRONMENT": "development",
-            "MERIDIAN_PUBLIC_URL": self.api,
+            "MERIDIAN_PUBLIC_URL": self.public_url,
             "MERIDIAN_CORS_ORIGINS": self.auth,
             "MERIDIAN_TRUSTED_ISSUERS": json.dumps(
                 [
@@ -103,15 +95,26 @@ class House:
             "COSMOS_ENDPOINT": f"http://localhost:{ports.cosmos}",
             "COSMOS_KEY": self.cosmos_key,
             "COSMOS_DATABASE": "meridian",
-            "ServiceBusConnection": (
-                f"Endpoint=sb://localhost:{ports.bus};SharedAccessKeyName=RootManageSharedAccessKey;"
-                f"SharedAccessKey={self.bus_key};UseDevelopmentEmulator=true"
-            ),
+            "ServiceBusConnection": bus,
         }
+
+    def _for_other_machines(self, bus: str) -> dict[str, str]:
+        if self._public is None:
+            return {}
+        namespace = {
+            "connection": bus,
+            "host": self._public.host,
+            "amqp_port": self.ports.bus_tls,
+            "websocket_port": self.ports.bus_websocket,
+            "ca_file": str(self.data / "servicebus" / "ca.pem"),
+        }
+        # The trust domain stays what it was: nodes that enrolled before the house was opened keep their certificates.
+        return {"MERIDIAN_AGENT_NAMESPACES": json.dumps({"default": namespace}), "MERIDIAN_AGENT_DOMAIN": "localhost"}
 
     def parts(self) -> tuple[Part, ...]:
         """The control plane, in no order: each part names what it needs."""
-        return (self._cosmos(), self._bus(), self._blob(), self._auth(), self._containers(), self._host())
+        parts = (self._cosmos(), self._bus(), self._blob(), self._auth(), self._containers(), self._host())
+        return parts if self._public is None else (*parts, self._front(self._public))
 
     def main_job(self, template: str, *, stay: bool = True) -> tuple[Part, ...]:
         """What a person would do first: sign up and enrol this machine; its agent; a first server from a template."""
@@ -136,7 +139,7 @@ class House:
         ports = self.ports
         options = ("--port", ports.bus, "--tls-port", ports.bus_tls, "--websocket-port", ports.bus_websocket)
         more = ("--admin-port", ports.bus_admin, "--data", self.data / "servicebus")
-        queues = ("--queue", "reports")
+        queues = ("--queue", "reports", *(("--hostname", self._public.host) if self._public else ()))
         return Part(
             name="bus",
             command=_python("local.servicebus", *options, *more, *queues),
@@ -166,9 +169,10 @@ class House:
 
     def _auth(self) -> Part:
         port = self.ports.auth
+        audience = ("--audience", f"{self.public_url}/v1/auth/token")
         return Part(
             name="auth",
-            command=_python("local.auth", "--port", port, "--data", self.data / "auth", "--api", self.api),
+            command=_python("local.auth", "--port", port, "--data", self.data / "auth", "--api", self.api, *audience),
             port=port,
             port_option="--auth-port",
             addresses=(("Sign up and sign in", self.auth),),
@@ -197,6 +201,24 @@ class House:
             env=self.settings(),
             needs=("containers", "bus", "blob", "auth"),
             addresses=(("The API, its documentation", f"{self.api}/v1, {self.api}/docs"),),
+        )
+
+    def _front(self, public: Public) -> Part:
+        bus, websocket = self.ports.bus_tls, self.ports.bus_websocket
+        doors = (
+            "--tls",
+            f"{public.port}={self.ports.host}",
+            "--pass",
+            f"{bus}={bus}",
+            "--pass",
+            f"{websocket}={websocket}",
+        )
+        return Part(
+            name="front",
+            command=_python("local.front", "--host", public.host, "--data", self.data / "front", *doors),
+            needs=("host",),
+            addresses=(("For other machines", f"{self.public_url} (they trust {self.data / 'front' / 'ca.pem'})"),),
+            quiet=True,
         )
 
     def _enrol(self) -> Part:

@@ -1,15 +1,49 @@
-"""Whether ports are free, and who has those that are not."""
+"""Where the parts listen; whether those ports are free, and who has those that are not."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import psutil
 
 from local.common.errors import StartError
 
 FIRST, LAST, STEP = 20_000, 24_000, 10
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the parts listen, on loopback."""
+
+    host: int = 7071
+    auth: int = 4400
+    cosmos: int = 8081
+    bus: int = 5672
+    bus_tls: int = 5671
+    bus_websocket: int = 8443
+    bus_admin: int = 5300
+    blob: int = 10000
+
+    @classmethod
+    def from_base(cls, base: int | None) -> Ports:
+        """The usual ports, or eight ports from a base upward (for a second house on one machine)."""
+        if base is None:
+            return cls()
+        return cls(**{field.name: base + index for index, field in enumerate(fields(cls))})
+
+    def by_option(self) -> dict[str, int]:
+        """Option name to port, for messages."""
+        return {field.name.replace("_", "-"): getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Public:
+    """Where other machines reach the house: a name or address of this machine in their network, and the API's port."""
+
+    host: str
+    port: int = 7443
 
 
 def is_free(port: int) -> bool:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Self
 
 from local.common.folder import DataFolder
-from local.supervisor.house import House, Ports
+from local.supervisor.house import House
 from local.supervisor.parts import Part as Description
 from local.supervisor.parts import start_order
+from local.supervisor.ports import Ports, Public
 from tests.support.processes import ROOT, Part, free_port
 
 
@@ -29,6 +30,7 @@ class HouseForTests:
         *names: str,
         settings: Mapping[str, str] | None = None,
         options: Mapping[str, tuple[str, ...]] | None = None,
+        public: Public | None = None,
     ) -> None:
         """Describe it; nothing starts yet.
 
@@ -38,10 +40,12 @@ class HouseForTests:
                 containers are made too.
             settings: app settings that differ from the house's own.
             options: further command-line arguments by part.
+            public: where other machines reach it, as `make run ARGS=--public-host` opens it.
         """
         self._held = DataFolder(folder, "house")
         self.folder = self._held.path
-        self.house = House(ROOT, self._held, Ports(**{field.name: free_port() for field in fields(Ports)}))
+        ports = Ports(**{field.name: free_port() for field in fields(Ports)})
+        self.house = House(ROOT, self._held, ports, public=public)
         self._settings = dict(settings or {})
         self._options = dict(options or {})
         wanted = set(names) or {part.name for part in self.house.parts()}

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from local.supervisor.doctor import examine
-from local.supervisor.house import Ports
+from local.supervisor.ports import Ports
 from tests.support.processes import ROOT, free_port
 
 
