@@ -112,7 +112,8 @@ class _Steps:
 
 def step_line(step: dict[str, Any]) -> str:
     """One step that is over, as a line."""
-    detail = f"  [dim]{escape(output.plain(step['detail']))}[/dim]" if step.get("detail") else ""
+    told = step.get("error") or step.get("detail") or ""
+    detail = f"  [dim]{escape(output.plain(told))}[/dim]" if told else ""
     return f"  {MARKS.get(step['state'], '?')} {step['name']:<10} {step['seconds']:7.2f} s{detail}"
 
 
