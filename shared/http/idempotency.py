@@ -56,7 +56,8 @@ class IdempotencyRecord(DirectoryEntry):
 
 
 class Idempotency:
-    """Keeps replies by key for 24 hours, apart for each organization, caller's front end and route."""
+    """Keeps replies by key for 24 hours, apart for each organization, caller and route: two scripts that both begin to
+    count their keys at one have nothing to do with each other."""
 
     def __init__(self, directory: Directory, clock: Clock, ids: Ids) -> None:
         self._directory, self._clock, self._ids = directory, clock, ids
@@ -72,7 +73,7 @@ class Idempotency:
         """
         key = _key(call)
         caller = call.principal
-        id = directory_id("idem", caller.org or caller.id, caller.client, call.route.name, key)
+        id = directory_id("idem", caller.org or "", caller.id, caller.client, call.route.name, key)
         record = await self._claim(id, _fingerprint(call))
         if record.done:
             return _replay(record)

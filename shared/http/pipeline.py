@@ -6,6 +6,7 @@ The order: size, who calls, how often, may they, is it well formed, has it happe
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shared.http.ports import Backing
 
 _VARY: Final = {"Vary": "Origin"}
+_ONE_ETAG: Final = re.compile(r'^(?:W/)?"[\x21\x23-\x7e]*"$')
 _CHALLENGES: Final = {Auth.USER: "Bearer", Auth.AGENT: "Meridian-Proof", Auth.ADMIN: None, Auth.ANONYMOUS: None}
 _log = telemetry.log("http")
 
@@ -251,10 +253,14 @@ def _query(route: Route, model: type[BaseModel], request: Request) -> BaseModel:
 
 
 def _if_match(request: Request) -> str | None:
-    given = request.headers.get("if-match")
+    given = request.headers.get("if-match", "").strip()
     if not given:
         raise IfMatchRequired("send the ETag that you read, as If-Match")
-    return None if given.strip() == "*" else given
+    if given == "*":
+        return None
+    if not _ONE_ETAG.match(given):  # RFC 9110 has lists too; a change is of the one version that was read
+        raise Invalid("If-Match names one ETag, or *", errors=[FieldError("header.if-match", "not one ETag")])
+    return given
 
 
 def _refusal(fault: Fault, request: Request, extra: dict[str, str], challenge: str | None = None) -> Reply:

@@ -227,6 +227,6 @@ def _who(dimension: str, principal: Principal, request: Request) -> str:
         return request.address
     if dimension == "org":
         return principal.org or ""
-    if dimension == "client":
-        return principal.client
+    if dimension == "client":  # API keys are no front end: one organization's scripts must not use up another's
+        return "" if principal.kind == "api_key" else principal.client
     return "" if principal.kind == "anonymous" else principal.id

@@ -13,7 +13,7 @@ WINDOW_SECONDS: Final = 60
 class RateClass:
     """Calls per minute for each dimension that is counted; a dimension that is None is not.
 
-    `client` is a front end (all its users together), `org` an organization, `user` a person, an API key or a node,
+    `client` is a front end (all its users together; API keys are none), `org` an organization, `user` a person, an API key or a node,
     `address` an IP address. `strict`: the shared count is asked before each call is let through, not beside it.
     """
 

@@ -42,7 +42,7 @@ class Presence(StrEnum):
 class PortRange(BaseModel):
     """Ports that servers of this node may get, both ends included."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     first: int = Field(ge=1, le=65_535)
     last: int = Field(ge=1, le=65_535)
 

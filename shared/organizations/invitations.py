@@ -41,6 +41,7 @@ from shared.organizations.roles import Roles
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists
 from shared.platform.ids import InvitationId, OrgId
+from shared.platform.results import Ok
 from shared.store.batch import again_on_conflict
 from shared.store.query import Slice
 from shared.store.scoped import Store
@@ -217,6 +218,7 @@ class Invitations:
                 raise OrganizationDeleted("the organization was deleted")
             if not invitation.open(now):
                 raise InvitationClosed(f"the invitation is {invitation.state.value} or older than 7 days")
+            await self._check_still_theirs_to_give(organization, invitation)
             member = _member(invitation, user, now)
             joined = rules.with_member(_closed(roster, invitation), user.user_id, invitation.role)
             answered = invitation.having(state=InvitationState.ACCEPTED, answered_by=user.user_id, answered_at=now)
@@ -237,6 +239,20 @@ class Invitations:
         self._access.forget(org)
         await self._index.unpublish(offer.invitation)
         return member
+
+    async def _check_still_theirs_to_give(self, organization: Organization, invitation: Invitation) -> None:
+        """Whoever invited may have lost what they invited to, or been removed: then so is what they gave away.
+
+        Raises:
+            InvitationClosed: they could not invite to that role today.
+        """
+        inviter = await self._store.find(organization.org_id, Member, member_id(invitation.invited_by))
+        if inviter is not None:
+            access = await self._access.access_of(organization, inviter)
+            permissions = await self._roles.permissions(organization.org_id, invitation.role)
+            if isinstance(access.may_pass_on_all(permissions, self._clock.now()), Ok):
+                return
+        raise InvitationClosed("whoever invited you may not give that role any more; ask for another invitation")
 
     async def decline(self, offer: Offer, user: User, actor: Actor) -> None:
         """Say no."""

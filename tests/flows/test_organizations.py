@@ -133,6 +133,20 @@ def test_an_unverified_address_is_nobodys(house: HouseForTests, owner: ApiClient
     assert code_of(reply) == "invitation_not_found"
 
 
+def test_an_invitation_gives_what_its_maker_may_still_give(house: HouseForTests, owner: ApiClient) -> None:
+    admin, demoted = newcomer(house, owner, "admin"), newcomer(house, owner, "admin")
+    tokens = {}
+    for name, inviter in (("removed", admin), ("demoted", demoted)):
+        made = inviter.post("/v1/invitations", {"email": f"{uuid.uuid4().hex}@example.com", "role": "operator"})
+        tokens[name] = made.json()["token"]
+    owner.change("DELETE", f"/v1/members/{member_of(admin)}")
+    assert owner.change("PATCH", f"/v1/members/{member_of(demoted)}", {"role": "viewer"}).status_code == 200
+    for name, token in tokens.items():
+        friend = Person.sign_up(house, name).client()
+        assert code_of(friend.post("/v1/invitations/accept", {"token": token})) == "invitation_closed"
+        assert friend.get("/v1/me/organizations").json()["items"] == []
+
+
 def test_invitations_are_listed_withdrawn_and_made_once_an_address(house: HouseForTests, owner: ApiClient) -> None:
     email = f"{uuid.uuid4().hex[:8]}@example.com"
     made = owner.post("/v1/invitations", {"email": email}).json()
@@ -281,6 +295,12 @@ def test_an_api_key_does_what_its_scopes_say_and_no_more(house: HouseForTests, o
 def test_an_api_key_is_bound_to_addresses_time_and_its_maker(house: HouseForTests, owner: ApiClient) -> None:
     far = owner.post("/v1/api-keys", {"name": "Far", "scopes": ["org.read"], "networks": ["203.0.113.0/24"]}).json()
     assert code_of(ApiClient(house.api, far["key"]).get("/v1/organization")) == "api_key_invalid"
+    for networks in (["2001:db8::/32"], ["2001:db8::7", "203.0.113.9"]):
+        other = owner.post("/v1/api-keys", {"name": "Six", "scopes": ["org.read"], "networks": networks}).json()
+        assert code_of(ApiClient(house.api, other["key"]).get("/v1/organization")) == "api_key_invalid"
+    for nonsense in ("everywhere", "10.0.0.0/33", "::/200"):
+        bad = {"name": "Bad", "scopes": ["org.read"], "networks": [nonsense]}
+        assert owner.post("/v1/api-keys", bad).status_code == 400
     near = owner.post("/v1/api-keys", {"name": "N", "scopes": ["org.read"], "networks": ["127.0.0.0/8", "::1"]}).json()
     assert ApiClient(house.api, near["key"]).get("/v1/organization").status_code == 200
     past = {"name": "Past", "scopes": ["org.read"], "expires_at": "2020-01-01T00:00:00Z"}

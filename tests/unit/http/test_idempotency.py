@@ -74,9 +74,10 @@ async def test_the_same_key_with_another_body_is_refused(world: World) -> None:
     assert (answer.status, answer.json["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_keys_of_different_organizations_have_nothing_to_do_with_each_other(world: World) -> None:
+@pytest.mark.parametrize("other", ["lee", "kay"], ids=["of another organization", "of the same one"])
+async def test_keys_of_different_callers_have_nothing_to_do_with_each_other(world: World, other: str) -> None:
     key = next(_keys)
-    first, second = await world.create(key), await world.create(key, who="lee")
+    first, second = await world.create(key), await world.create(key, who=other)
     assert (first.status, second.status) == (201, 201)
     assert first.json["id"] != second.json["id"]
 

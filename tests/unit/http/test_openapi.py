@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
 
 from functions import MODULES, declared
 from shared.http.openapi import document, document_bytes
@@ -147,6 +148,26 @@ def test_the_reference_pages_are_those_of_the_code(name: str) -> None:
         [sys.executable, "-m", "functions", name], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert page.read_text() == done.stdout, f"run: python -m functions {name} > docs/reference/{name}.md"
+
+
+def open_objects(model: type[BaseModel]) -> set[str]:
+    """The models, it and those within it, that pass by what they do not know."""
+    schema = model.model_json_schema()
+    every = {model.__name__: schema, **schema.get("$defs", {})}
+    return {
+        name for name, each in every.items() if "properties" in each and each.get("additionalProperties") is not False
+    }
+
+
+def test_no_body_and_no_query_takes_a_field_that_it_does_not_know() -> None:
+    """At every depth. Agents' bodies alone are read as the wire contract says: an older console meets newer agents."""
+    found = {
+        f"{route.method} {route.path}": names
+        for route in declared()
+        for model in (route.body, route.query)
+        if model is not None and not route.path.startswith("/v1/agent/") and (names := open_objects(model))
+    }
+    assert found == {}
 
 
 def test_every_refusal_lives_where_the_doors_load_it() -> None:

@@ -145,6 +145,23 @@ async def test_an_etag_travels_both_ways(world: World) -> None:
         assert (edited.status, edited.headers["ETag"]) == (200, '"8"')
 
 
+@pytest.mark.parametrize(
+    ("match", "status", "code"),
+    [
+        pytest.param(None, 428, "if_match_required", id="none"),
+        pytest.param(" ", 428, "if_match_required", id="blank"),
+        pytest.param('"6"', 412, "precondition_failed", id="an older one"),
+        pytest.param('W/"7"', 412, "precondition_failed", id="a weak one never matches here"),
+        pytest.param('"6", "7"', 400, "invalid", id="several"),
+        pytest.param("7", 400, "invalid", id="without quotes"),
+    ],
+)
+async def test_what_if_match_must_be(world: World, match: str | None, status: int, code: str) -> None:
+    headers = KIM if match is None else {**KIM, "if-match": match}
+    answer = await world.doors.call("PATCH", f"/v1/things/{SERVER}", {"name": "y"}, headers=headers)
+    assert (answer.status, answer.json["code"]) == (status, code)
+
+
 async def test_nothing_to_say_is_204(world: World) -> None:
     answer = await world.doors.call("DELETE", f"/v1/things/{SERVER}", headers={**KIM, "if-match": '"7"'})
     assert (answer.status, answer.body) == (204, b"")

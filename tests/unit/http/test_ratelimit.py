@@ -120,6 +120,18 @@ async def test_the_store_is_asked_again_after_a_pause() -> None:
     assert away.asked > before
 
 
+async def test_the_scripts_of_one_organization_leave_those_of_others_alone() -> None:
+    limiter, limit = RateLimiter(SetClock(), None), RATE_CLASSES["heavy"].client or 0
+    for number in range(limit + 1):
+        script = Principal(PrincipalKind.API_KEY, f"key_{number}", OrgId(f"org_{number}"), client="api_key")
+        await limiter.count("heavy", script, request(f"198.51.{number // 250}.{number % 250}"), {})
+    people = [caller(f"usr_{number}", f"org_{number}") for number in range(limit + 1)]
+    for number, person in enumerate(people[:limit]):
+        await limiter.count("heavy", person, request(f"203.0.{number // 250}.{number % 250}"), {})
+    with pytest.raises(RateLimited, match="for each client"):  # a front end's limit holds for its people alone
+        await limiter.count("heavy", people[limit], request("192.0.2.1"), {})
+
+
 async def test_who_is_refused_does_not_use_up_what_others_have() -> None:
     limiter = RateLimiter(SetClock(), None)
     limit, together = RATE_CLASSES["heavy"].user or 0, RATE_CLASSES["heavy"].org or 0
