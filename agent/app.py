@@ -27,9 +27,10 @@ from agent.link import BrokerLink, slim_tls_buffers
 from agent.metrics import MachineUse
 from agent.node_part import NodePart
 from agent.outbox import Outbox
+from agent.releases import Releases
 from agent.status import Status, write_status
 from agent.storage import Storage
-from agent.update import passed, trial_deadline
+from agent.updating import Updater
 from shared.messaging.agent_api import BeatAnswer, Certificate, RenewRequest, ServerState, SessionAnswer
 from shared.messaging.commands import CommandType
 
@@ -52,6 +53,7 @@ class Agent:
         self.api = Api(config.api_url or papers.api_url, config.ca_file)
         self.outbox = Outbox(self.storage, papers.org_id, papers.node_id)
         self.context = Context(config, self.storage, make_driver(config), self.outbox)
+        self.updater = Updater(self.context, self.stop)
         self.parts = self._make_parts()
         self.inbox = Inbox(self.storage, self.outbox, papers.org_id, papers.node_id, self._handlers())
         self.link = BrokerLink(config, self.storage, self.outbox, self.inbox, lambda: self.identity, self._session)
@@ -77,7 +79,7 @@ class Agent:
         async def diagnose() -> list[str]:
             return [str(finding) for finding in await asyncio.to_thread(examine, self.config)]
 
-        parts: list[Part] = [NodePart(self.context, diagnose)]
+        parts: list[Part] = [NodePart(self.context, diagnose, self.updater.handle)]
         parts.append(make_servers_part(self.context))
         return parts
 
@@ -162,8 +164,7 @@ class Agent:
     def _on_answer(self, answer: BeatAnswer) -> None:
         if not self._reached:
             self._reached = True
-            if passed(self.config):
-                self.outbox.event("updated", f"release {__version__} has reached the control plane and stays")
+            self.updater.reached()
         self._changed.set()
         if answer.refresh_session:
             self.link.refresh()
@@ -202,9 +203,9 @@ class Agent:
 
     async def _stand_trial(self) -> None:
         """A release on trial that does not reach the control plane in time ends, and the launcher goes back."""
-        deadline = trial_deadline(self.config)
-        if deadline is not None:
-            await asyncio.sleep(max(0.0, deadline - time.time()))
+        trial = Releases(self.config.path).trial
+        if trial is not None:
+            await asyncio.sleep(max(0.0, trial.deadline - time.time()))
             if not self._reached:
                 log.error("this release did not reach the control plane in time")
                 self.stop("trial failed")

@@ -123,7 +123,7 @@ def main() -> int:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         from agent import __version__
-        from agent.update import sign_release
+        from shared.messaging.releases import sign_release
 
         key = load_pem_private_key(options.sign.read_bytes(), None)
         manifest = sign_release(options.out, __version__, key)  # type: ignore[arg-type]

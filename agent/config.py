@@ -35,6 +35,7 @@ class Config:
     max_report_mib: int = 50
     journal_days: int = 7
     release_key_file: str = ""
+    trial_seconds: int = 120
     broker: Literal["auto", "amqp", "websocket"] = "auto"
 
     @property
@@ -81,7 +82,12 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from None
 
 
-_RANGES: Final = {"max_reports": (100, 1_000_000), "max_report_mib": (1, 1024), "journal_days": (1, 90)}
+_RANGES: Final = {
+    "max_reports": (100, 1_000_000),
+    "max_report_mib": (1, 1024),
+    "journal_days": (1, 90),
+    "trial_seconds": (5, 3600),
+}
 
 
 def _check(name: str, value: Any, problems: list[str]) -> Any:

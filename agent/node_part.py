@@ -18,8 +18,8 @@ from shared.messaging.reports import Outcome, ReportType, Status
 class NodePart:
     """Answers to `node.*`."""
 
-    def __init__(self, context: Context, diagnose: Callable[[], Awaitable[list[str]]]) -> None:
-        self._context, self._diagnose = context, diagnose
+    def __init__(self, context: Context, diagnose: Callable[[], Awaitable[list[str]]], update: Handler) -> None:
+        self._context, self._diagnose, self._update = context, diagnose, update
 
     def handlers(self) -> Mapping[CommandType, Handler]:
         """See `Part.handlers`."""
@@ -27,6 +27,7 @@ class NodePart:
             CommandType.NODE_PING: self._ping,
             CommandType.NODE_INVENTORY: self._inventory,
             CommandType.NODE_DOCTOR: self._doctor,
+            CommandType.NODE_UPDATE: self._update,
         }
 
     async def start(self) -> None:

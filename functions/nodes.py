@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from shared.audit.actors import actor_of
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.permissions import Permission
+from shared.messaging.codec import WireError, to_wire
 from shared.messaging.commands import CommandType
+from shared.messaging.jws import SignatureError
+from shared.messaging.releases import UpdateNode, peek_manifest
 from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
 from shared.nodes.models import NodeCertificate, NodeState, PortRange
 from shared.nodes.rules import Health, NodeEvent
@@ -210,10 +213,39 @@ async def revoke_node_certificate(
     return CertificateView.of(found)
 
 
+class ReleaseWanted(In):
+    """A release of the agent. Nodes take it only if its manifest is signed by the key that they know."""
+
+    url: str = Field(max_length=2000, pattern=r"^https://|^http://127\.0\.0\.1:", description="Where nodes fetch it.")
+    manifest: str = Field(max_length=4096, description="The content of the release's `.manifest` file.")
+
+
 class CommandCreate(In):
     """What the node itself is asked."""
 
-    type: Literal["node.ping", "node.inventory", "node.doctor"]
+    type: Literal["node.ping", "node.inventory", "node.doctor", "node.update"]
+    release: ReleaseWanted | None = Field(default=None, description="For `node.update`, and for nothing else.")
+
+    @model_validator(mode="after")
+    def _release_belongs_to_an_update(self) -> Self:
+        if (self.release is not None) != (self.type == "node.update"):
+            raise ValueError("`node.update` needs a `release`, and nothing else takes one")
+        if self.release is not None:
+            try:
+                peek_manifest(self.release.manifest)
+            except (SignatureError, WireError) as error:
+                raise ValueError(f"release.manifest: {error}") from None
+        return self
+
+    def payload(self) -> dict[str, Any]:
+        """What the command carries."""
+        if self.release is None:
+            return {}
+        said = peek_manifest(self.release.manifest)
+        wire: dict[str, Any] = to_wire(
+            UpdateNode(self.release.url, said.version, said.sha256, self.release.manifest.strip())
+        )
+        return wire
 
 
 class CommandView(Out):
@@ -233,9 +265,15 @@ class CommandView(Out):
     durable=True, status=202, response=CommandView, problems=[NodeNotFound, NodeStateConflict],
 )  # fmt: skip
 async def send_node_command(call: Call, node_id: NodeId, body: CommandCreate) -> Reply:
-    """Ask the node something; the answer comes with the command's record."""
+    """Ask the node something, or have it change to a release; the answer comes with the command's record."""
     made = await call.services.node_commands.ask(
-        call.org, call.new_id("tsk"), node_id, CommandType(body.type), flows=call.durable, by=actor_of(call)
+        call.org,
+        call.new_id("tsk"),
+        node_id,
+        CommandType(body.type),
+        body.payload(),
+        flows=call.durable,
+        by=actor_of(call),
     )
     view = CommandView.model_validate(made, from_attributes=True)
     return Reply(view, status=202, location=f"/v1/nodes/{node_id}/commands/{made.id}")

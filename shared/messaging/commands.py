@@ -27,6 +27,7 @@ class CommandType(StrEnum):
     NODE_PING = "node.ping"
     NODE_INVENTORY = "node.inventory"
     NODE_DOCTOR = "node.doctor"
+    NODE_UPDATE = "node.update"  # change to a signed release of the agent, and back if it does not hold
     SERVER_APPLY = "server.apply"  # keep this desired state: install, configure, start or stop until it is so
     SERVER_REMOVE = "server.remove"
     SERVER_KILL = "server.kill"

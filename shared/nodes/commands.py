@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from shared.composition import Services
 
 LIFE: Final = timedelta(minutes=2)
+#: An update ends after a download, and a release that does not hold is taken back only after its trial.
+UPDATE_LIFE: Final = timedelta(minutes=20)
 KEPT_SECONDS: Final = 7 * 86_400
 STEP: Final = "node"
 #: For the broker, of a caller who waits; after that it is a flow's.
 PATIENCE_SECONDS: Final = 3.0
 _NODE_ID: Final = re.compile(pattern(PREFIXES[NodeId]))
+#: What the audit trail keeps of a command's payload.
+AUDITED: Final = ("version", "url", "sha256")
 
 
 class NodeCommands:
@@ -45,7 +50,15 @@ class NodeCommands:
         self._services = services
 
     async def ask(
-        self, org: OrgId, id: str, node_id: NodeId, command: CommandType, *, flows: Client, by: Actor
+        self,
+        org: OrgId,
+        id: str,
+        node_id: NodeId,
+        command: CommandType,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        flows: Client,
+        by: Actor,
     ) -> NodeCommand:
         """Write a command down, send it and begin its flow; asked again with the same id, the one that was written.
 
@@ -56,9 +69,16 @@ class NodeCommands:
         node = await services.nodes.get(org, node_id)
         if node.state is NodeState.DECOMMISSIONED:
             raise NodeStateConflict("the node is decommissioned: nobody reads its queue")
-        made = NodeCommand(id=id, org_id=org, node_id=node_id, command=command.value, ttl=KEPT_SECONDS)
+        wanted = dict(payload or {})
+        made = NodeCommand(id=id, org_id=org, node_id=node_id, command=command.value, payload=wanted, ttl=KEPT_SECONDS)
         target = Target(kind="node", id=node_id, name=node.name)
-        entry = services.audit.entry(org, by, "node.command_sent", target, after={"command": command.value})
+        entry = services.audit.entry(
+            org,
+            by,
+            "node.command_sent",
+            target,
+            after={"command": command.value, **{name: wanted[name] for name in AUDITED if name in wanted}},
+        )
         try:
             stored = await services.store.batch(org).create(made).create(entry).commit()
         except AlreadyExists:
@@ -66,7 +86,7 @@ class NodeCommands:
         else:
             assert isinstance(stored[0], NodeCommand)
             found = stored[0]
-        job = {"org_id": org, "node_id": node_id, "id": id, "deadline": rfc3339(found.created_at + LIFE)}
+        job = {"org_id": org, "node_id": node_id, "id": id, "deadline": rfc3339(found.created_at + _life(command))}
         await asyncio.gather(
             start_once(flows, "node_command", id, job),
             self._send_at_once(node, found, flows, job),
@@ -81,7 +101,8 @@ class NodeCommands:
 
     async def _send(self, node: Node, command: NodeCommand, within: float | None = None) -> None:
         trace = tracing.current.get()
-        order = Order(CommandType(command.command), STEP, life=LIFE)
+        kind = CommandType(command.command)
+        order = Order(kind, STEP, payload=command.payload, life=_life(kind))
         traceparent = trace.traceparent if trace else None
         await self._services.nodes.send_to(node, order, task_id=command.id, traceparent=traceparent, within=within)
 
@@ -110,6 +131,10 @@ class NodeCommands:
         ]
         with suppress(NotFound, PreconditionFailed):  # forgotten, ended before, or another node's
             await self._services.store.patch(org, NodeCommand, id, changes, condition=_open_for(node_id))
+
+
+def _life(command: CommandType) -> timedelta:
+    return UPDATE_LIFE if command is CommandType.NODE_UPDATE else LIFE
 
 
 def _open_for(node_id: str) -> str:

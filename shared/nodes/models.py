@@ -141,6 +141,7 @@ class NodeCommand(Document):
     type: Literal["node_command"] = "node_command"
     node_id: NodeId
     command: str
+    payload: dict[str, Any] = Field(default_factory=dict)
     state: Literal["sent", "succeeded", "failed", "rejected", "cancelled", "timed_out"] = "sent"
     outcome: dict[str, Any] = Field(default_factory=dict)
 

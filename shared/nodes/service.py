@@ -296,9 +296,22 @@ class Nodes:
             clock_skew_seconds=round(skew, 1),
             issues=beat.issues,
         )
-        if worth_keeping(self._observed.get(holder.node), now, watched=watched):
-            self._observed[holder.node] = now
+        before = self._observed.get(holder.node)
+        if worth_keeping(before, now, watched=watched):
             await services.store.upsert(holder.org, now)
+            if before is None or (before.agent_version, before.protocol) != (now.agent_version, now.protocol):
+                await self._keep_release(holder, now)
+            self._observed[holder.node] = now
+
+    async def _keep_release(self, holder: Holder, seen: NodeObserved) -> None:
+        """The node shows which release it runs, and how far that is behind: it changes with an update, not only at enrolment."""
+
+        def change(node: Node) -> Node:
+            if (node.agent_version, node.protocol) == (seen.agent_version, seen.protocol):
+                return node
+            return node.having(agent_version=seen.agent_version, protocol=seen.protocol)
+
+        await self._services.store.update(holder.org, Node, holder.node, change)
 
     # ---------------------------------------------------------------- commands
 

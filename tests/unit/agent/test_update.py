@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import __version__
 from agent.config import Config
-from agent.update import UpdateError, check_release, first_release, passed, sign_release, trial_deadline, update
+from agent.releases import Releases
+from agent.update import UpdateError, check_manifest, first_release, update
+from shared.messaging import jws
+from shared.messaging.releases import RELEASE_KIND, sign_release
 from tests.support.processes import ROOT
 
 KEY, OTHER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -42,10 +47,10 @@ def test_only_newer_ones_are_taken(tmp_path: Path, version: str, current: str, t
     file = release(tmp_path, version)
     manifest = file.with_name(f"{version}.pyz.manifest").read_text()
     if taken:
-        assert check_release(file, manifest, KEY.public_key(), current).version == version
+        assert check_manifest(manifest, KEY.public_key(), current).version == version
     else:
         with pytest.raises(UpdateError, match="not newer"):
-            check_release(file, manifest, KEY.public_key(), current)
+            check_manifest(manifest, KEY.public_key(), current)
 
 
 @pytest.mark.parametrize("change", ["another key", "another file", "longer", "no manifest", "a path as version"])
@@ -58,22 +63,50 @@ def test_what_does_not_hold_changes_nothing(tmp_path: Path, config: Config, chan
     if change == "no manifest":
         file.with_name("9.9.9.pyz.manifest").unlink()
     if change == "a path as version":
-        file.with_name("9.9.9.pyz.manifest").write_text(sign_release(file, "../9", KEY))
+        forged = json.dumps({"version": "../9", "sha256": "0" * 64, "size": 1}).encode()
+        file.with_name("9.9.9.pyz.manifest").write_text(jws.sign(forged, KEY, RELEASE_KIND, "release"))
     with pytest.raises(UpdateError):
         update(config, file)
     assert not (config.path / "releases" / "current").exists()
 
 
 def test_a_release_on_trial_passes_once(tmp_path: Path, config: Config) -> None:
+    releases = Releases(config.path)
     first_release(config, release(tmp_path, __version__))
-    assert trial_deadline(config) is None
-    update(config, release(tmp_path, "9.0.0"), now=1000.0)
-    assert trial_deadline(config) == 1120
+    assert releases.trial is None
+    before = time.time()
+    update(config, release(tmp_path, "9.0.0"))
+    assert releases.trial is not None
+    assert before + 119 <= releases.trial.deadline <= time.time() + 120
     with pytest.raises(UpdateError, match="on trial"):
         update(config, release(tmp_path, "9.1.0"))
-    assert passed(config)
-    assert not passed(config)
-    assert str((config.path / "releases" / "current").readlink()) == "agent-9.0.0.pyz"
+    assert releases.pass_trial()
+    assert not releases.pass_trial()
+    assert releases.current == "agent-9.0.0.pyz"
+
+
+def test_a_switch_that_was_broken_off_counts_for_nothing(tmp_path: Path, config: Config) -> None:
+    first_release(config, release(tmp_path, __version__, "print('old')"))
+    releases = Releases(config.path)
+    trial = config.path / "releases" / "trial"
+    trial.write_text(f"{releases.current} {int(time.time()) - 5} 0\n")  # killed before the link moved
+    assert releases.trial is None
+    assert launch(config).stdout == "old\n"
+    assert not trial.exists()
+    assert update(config, release(tmp_path, "9.0.0", "print('new')")) == "switched to 9.0.0; start the agent"
+    assert launch(config).stdout == "new\n"
+
+
+def test_a_release_that_hangs_is_killed_after_its_time(tmp_path: Path, config: Config) -> None:
+    first_release(config, release(tmp_path, __version__, "print('old')"))
+    update(config, release(tmp_path, "9.0.0", "import time\ntime.sleep(600)"))
+    trial = config.path / "releases" / "trial"
+    before, _, starts = trial.read_text().split()
+    trial.write_text(f"{before} {int(time.time()) + 1} {starts}\n")
+    hung = launch(config)
+    assert hung.returncode == -signal.SIGKILL
+    assert launch(config).stdout == "old\n"
+    assert Releases(config.path).went_back_from("9.0.0")
 
 
 def launch(config: Config) -> subprocess.CompletedProcess[str]:
@@ -96,7 +129,7 @@ def test_the_launcher_goes_back_after_three_starts(tmp_path: Path, config: Confi
     back = launch(config)
     assert (back.returncode, back.stdout) == (0, "old x\n")
     assert "did not hold" in back.stderr
-    assert trial_deadline(config) is None
+    assert Releases(config.path).trial is None
 
 
 def test_the_launcher_goes_back_when_the_time_is_over(tmp_path: Path, config: Config) -> None:
