@@ -27,6 +27,7 @@ from agent.link import BrokerLink, slim_tls_buffers
 from agent.metrics import MachineUse
 from agent.node_part import NodePart
 from agent.outbox import Outbox
+from agent.owners import Owners
 from agent.releases import Releases
 from agent.status import Status, write_status
 from agent.storage import Storage
@@ -52,7 +53,10 @@ class Agent:
         self.storage = Storage(config.path / "agent.db", config.max_reports, config.max_report_mib * 2**20)
         self.api = Api(config.api_url or papers.api_url, config.ca_file)
         self.outbox = Outbox(self.storage, papers.org_id, papers.node_id)
-        self.context = Context(config, self.storage, make_driver(config), self.outbox)
+        owners = Owners(config.path, config.game_user)
+        if owners.problem:
+            log.warning(owners.problem)
+        self.context = Context(config, self.storage, make_driver(config), self.outbox, owners)
         self.updater = Updater(self.context, self.stop)
         self.parts = self._make_parts()
         self.inbox = Inbox(self.storage, self.outbox, papers.org_id, papers.node_id, self._handlers())
@@ -65,6 +69,7 @@ class Agent:
             self.link,
             self._states,
             self._on_answer,
+            owners.problem,
         )
         self.context.changed = self._on_change
         self.link.on_state = self._changed.set

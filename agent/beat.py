@@ -38,9 +38,11 @@ class Heart:
         link: BrokerLink,
         states: Callable[[], tuple[ServerState, ...]],
         on_answer: Callable[[BeatAnswer], None],
+        problem: str = "",
     ) -> None:
         self._api, self._identity, self._storage, self._use = api, identity, storage, use
         self._link, self._states, self._on_answer = link, states, on_answer
+        self._problem = problem  # of this machine, told to its owner for as long as the agent runs
         self._sequence = 0
         self._changed = asyncio.Event()
         self._boot = boot_id()
@@ -73,7 +75,7 @@ class Heart:
     def _beat(self) -> Beat:
         self._sequence = max(self._sequence + 1, time.time_ns() // 1_000_000)
         cpu, memory, disk = self._use.read()
-        issues = []
+        issues = [self._problem] if self._problem else []
         if abs(self._api.skew) > CLOCK_WARNING.total_seconds():
             issues.append(f"clock: {-self._api.skew:+.0f} s from the control plane's")
         return Beat(

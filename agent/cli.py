@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
@@ -84,8 +83,12 @@ def _say(text: str) -> None:
     print(text)  # noqa: T201  # a command line's answer
 
 
+def _warn(text: object) -> None:
+    print(f"meridian-agent: {text}", file=sys.stderr)  # noqa: T201
+
+
 def _fail(reason: object) -> int:
-    print(f"meridian-agent: {reason}", file=sys.stderr)  # noqa: T201
+    _warn(reason)
     return 1
 
 
@@ -206,10 +209,13 @@ def _update(config: Config, options: argparse.Namespace) -> int:
 
 
 def _unit(config: Config, _: argparse.Namespace) -> int:
-    from agent.systemd import unit
+    from agent.systemd import out_of_reach, unit
 
     launcher = config.path / "launcher.sh"
-    _say(unit(str(launcher) if launcher.exists() else f"{sys.executable} -m agent", config.path))
+    for path in out_of_reach(config.path, Path(sys.executable)):
+        _warn(f"{path} is in somebody's home, which the unit may not enter: move it, or take ProtectHome out")
+    command = [str(launcher)] if launcher.exists() else [sys.executable, "-m", "agent"]
+    _say(unit(command, config.path, sys.executable).rstrip())
     return 0
 
 
@@ -233,14 +239,17 @@ def _uninstall(config: Config, options: argparse.Namespace) -> int:
         with contextlib.suppress(EOFError):
             if input("Type yes to go on: ").strip() != "yes":
                 return 1
+    if not config.path.exists():
+        return _fail(f"there is no {config.path}")
+    from agent.uninstall import remove_unit, uninstall
+
+    removed = remove_unit(config)
     try:
         with hold(config.path):
-            from agent.uninstall import uninstall
-
-            asyncio.run(uninstall(config, keep_servers=options.keep_servers))
+            left = asyncio.run(uninstall(config, keep_servers=options.keep_servers))
     except AlreadyRunning as error:
         return _fail(f"{error}; stop it first")
-    if not options.keep_servers:
-        shutil.rmtree(config.path, ignore_errors=True)
-    _say("uninstalled; remove the node in the console as well")
+    if left:
+        return _fail(f"could not be deleted: {', '.join(left)}")
+    _say(f"uninstalled{', its service too' if removed else ''}; remove the node in the console as well")
     return 0

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from agent.config import Config
 from agent.drivers.base import Driver
 from agent.outbox import Outbox
+from agent.owners import Owners
 from agent.storage import Storage
 from shared.messaging.agent_api import ServerState
 from shared.messaging.commands import Command, CommandType
@@ -28,6 +29,7 @@ class Context:
     storage: Storage
     driver: Driver
     outbox: Outbox
+    owners: Owners
     changed: Callable[[], None] = lambda: None  # call it when a server's state changed: the node beats at once
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 

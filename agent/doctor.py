@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from agent.config import Config
 from agent.identity import KEY, Identity, IdentityError, load_key
+from agent.owners import AS_AGENT, why_not
 
 _SECONDS: Final = 5.0
 _LEAST_DISK_MIB: Final = 1024
@@ -86,10 +87,13 @@ def _rights(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "folder", f"{folder} can be written")
     if os.geteuid() != 0:
         yield Finding("warn", "user", "not root: games run as this same user, memory and CPU limits need delegation")
-    elif not config.game_user:
-        yield Finding("warn", "user", "games run as root: set game_user to a user without rights")
+    elif config.game_user:
+        verdict: Literal["ok", "warn"] = "warn" if config.game_user == AS_AGENT else "ok"
+        yield Finding(verdict, "user", f"games run as {config.game_user}, as game_user says")
+    elif problem := why_not(folder, config.game_user):
+        yield Finding("warn", "user", problem)
     else:
-        yield Finding("ok", "user", f"games run as {config.game_user}")
+        yield Finding("ok", "user", "each game has a user of its own")
 
 
 def _disk(config: Config) -> Iterator[Finding]:

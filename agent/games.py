@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 from agent.config import Config
 from agent.drivers.base import Driver, Handle, Plan
+from agent.owners import Owners
 from agent.storage import Storage, StoredServer
 from shared.messaging import codec
 from shared.messaging.limits import MAX_PAYLOAD_BYTES
@@ -33,8 +35,11 @@ async def _end(config: Config, storage: Storage, driver: Driver, server: StoredS
     token = remembered.get("handle")
     if not isinstance(token, dict):
         return False
+    user = None
     handle = Handle(server.id, str(token.get("token", "")), float(token.get("started_at", 0)))
-    plan = Plan(server.id, config.path / "servers" / server.id, Launch(("none",)))
+    with contextlib.suppress(KeyError):  # a user of the settings that is gone: its processes are found by their ids
+        user = Owners(config.path, config.game_user).of(server.id)
+    plan = Plan(server.id, config.path / "servers" / server.id, Launch(("none",)), user=user)
     running = await driver.adopt(plan, handle)
     if running is None:
         return False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+from agent.config import SYSTEM_FOLDER
 
 UNIT_NAME: Final = "meridian-agent.service"
 UNIT_FILE: Final = Path("/etc/systemd/system") / UNIT_NAME
@@ -17,17 +20,24 @@ After=network-online.target
 
 [Service]
 ExecStart={command} run
+Environment={environment}
 Restart=always
 RestartSec=2
-# Only the agent is ended and restarted: games are in groups of their own and are found again.
+# Only the agent is ended and restarted: games run on and are found again.
 KillMode=process
+# Games get control groups of their own below ours. The agent lives in a group beside theirs (systemd 254 and newer put
+# it there; with older ones it moves there itself), as a group that others hang below may hold no process.
 Delegate=yes
-StateDirectory=meridian-agent
-StateDirectoryMode=0700
-UMask=0077
-# The agent must start games as another user and write their control groups; it needs nothing else of root.
-CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETPCAP CAP_SYS_RESOURCE
-NoNewPrivileges=no
+DelegateSubgroup=agent
+# Older ones cannot start us again in a group that games hang below (EBUSY) until it hands nothing down any more. Their
+# limits are written anew as soon as we are back.
+ExecStopPost=-+/bin/sh -c '{let_go}'
+{state}UMask=0077
+# The agent starts games as other users, gives them their files, ends them and writes their control groups; it needs
+# nothing else of root.
+CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETPCAP
+NoNewPrivileges=yes
+RestrictSUIDSGID=yes
 ProtectSystem=strict
 ReadWritePaths={folder}
 ProtectHome=yes
@@ -50,8 +60,34 @@ TasksMax=infinity
 [Install]
 WantedBy=multi-user.target
 """
+#: Run in the group `.control` of ours, where version 2 is all there is; elsewhere it finds no folder and does nothing.
+_LET_GO: Final = (
+    'cd "/sys/fs/cgroup$$(sed -n "s|^0::||;s|/.control$$||p" /proc/self/cgroup)"'
+    ' && echo "-memory -cpu -pids" >cgroup.subtree_control'
+)
+#: systemd makes the folder if it is the usual one, and lets other users pass through it: games run as some.
+_STATE: Final = "StateDirectory=meridian-agent\nStateDirectoryMode=0711\n"
 
 
-def unit(command: str, folder: Path) -> str:
-    """The unit's text. `command` is how this agent is called."""
-    return _UNIT.format(command=command, folder=folder)
+def unit(command: Sequence[str], folder: Path, python: str) -> str:
+    """The unit's text. `command` is how this agent is called, `python` what runs it."""
+    return _UNIT.format(
+        command=" ".join(map(_quoted, command)),
+        environment=f"{_quoted(f'MERIDIAN_AGENT_FOLDER={folder}')} {_quoted(f'MERIDIAN_AGENT_PYTHON={python}')}",
+        folder=_quoted(str(folder)),
+        let_go=_LET_GO,
+        state=_STATE if folder == SYSTEM_FOLDER else "",
+    )
+
+
+def _quoted(text: str) -> str:
+    """A word as systemd reads it (systemd.syntax(7)): a percent sign begins a specifier, a dollar sign a variable."""
+    text = text.replace("%", "%%")
+    plain = all(letter.isalnum() or letter in "/._-=+:@%" for letter in text)
+    return text if plain else '"{}"'.format(text.replace("\\", r"\\").replace('"', r"\""))
+
+
+def out_of_reach(*paths: Path) -> list[str]:
+    """Which of these the unit could not see: it is shut off from the homes of people."""
+    homes = (Path("/home"), Path("/root"), Path("/run/user"))
+    return [str(path) for path in paths if any(path.resolve().is_relative_to(home) for home in homes)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.console import Console
+from agent.owners import GameUser
 from shared.messaging.server_spec import Launch, Limits, Port, Stop
 
 
@@ -31,7 +32,7 @@ class Plan:
     launch: Launch
     limits: Limits = field(default_factory=Limits)
     ports: tuple[Port, ...] = ()
-    user: str | None = None
+    user: GameUser | None = None
     image: str | None = None
 
 
@@ -119,7 +120,7 @@ class Driver(Protocol):
         """Start it.
 
         Raises:
-            DriverError: `port_taken`, `path_escapes`, `no_such_program`, `no_such_user`, `start_failed`.
+            DriverError: `port_taken`, `path_escapes`, `no_such_program`, `start_failed`.
         """
 
     async def adopt(self, plan: Plan, handle: Handle) -> Running | None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.messaging.server_spec import Limits
 
 _PERIOD_US = 100_000
+_V1_PARENT = "meridian"
 _V1 = ("memory", "cpu", "pids")
 
 
@@ -72,12 +74,21 @@ class Groups:
         applied: list[str] = []
         folders: list[Path] = []
         for controller, files in _v1_files(limits).items():
-            folder = self._root / controller / "meridian" / server_id
+            folder = self._root / controller / _V1_PARENT / server_id
             if files and (self._root / controller).is_dir() and _write(folder, files):
                 join.append(folder / "cgroup.procs")
                 folders.append(folder)
                 applied.append({"pids": "processes"}.get(controller, controller))
         return Group(tuple(join), tuple(applied), tuple(folders))
+
+    def clear(self, server_ids: Iterable[str]) -> bool:
+        """Remove the groups of these servers; whether none is left (those of version 2 are systemd's to remove)."""
+        parents = [] if self._v2 else [self._root / controller / _V1_PARENT for controller in _V1]
+        folders = [parent / server_id for parent in parents for server_id in server_ids]
+        for folder in (*folders, *parents):
+            with contextlib.suppress(OSError):  # a parent stays while another agent's groups are in it
+                folder.rmdir()
+        return not any(folder.exists() for folder in folders)
 
     def _make_v2(self, server_id: str, limits: Limits) -> Group:
         assert self._parent is not None

@@ -295,7 +295,7 @@ def _of(handle: Handle) -> str:
 
 def _user(plan: Plan) -> str:
     if plan.user is not None:
-        return plan.user
+        return f"{plan.user.uid}:{plan.user.gid}"
     return f"{os.geteuid()}:{os.getegid()}"
 
 

@@ -158,9 +158,14 @@ def _sockets(pids: Iterator[int]) -> set[str]:
     return found
 
 
-def bound_ports(pid: int) -> tuple[str, ...]:
-    """The ports that a process and its descendants listen on, as `tcp/25565`, in order."""
-    mine, found = _sockets(family(pid)), set()
+def bound_ports(pid: int, uid: int | None = None) -> tuple[str, ...]:
+    """The ports that a process and its descendants listen on, as `tcp/25565`, in order.
+
+    With a `uid` that is theirs alone its sockets are theirs: looking through other users' descriptors takes a right
+    (CAP_SYS_PTRACE) that the agent does without.
+    """
+    mine = _sockets(family(pid)) if uid is None else set()
+    found = set()
     for protocol, state in _LISTEN.items():
         for suffix in ("", "6"):
             try:
@@ -169,6 +174,6 @@ def bound_ports(pid: int) -> tuple[str, ...]:
                 continue
             for row in rows:
                 fields = row.split()
-                if fields[3] == state and fields[9] in mine:
+                if fields[3] == state and (fields[9] in mine if uid is None else fields[7] == str(uid)):
                     found.add((protocol, int(fields[1].rsplit(":", 1)[1], 16)))
     return tuple(f"{protocol}/{port}" for protocol, port in sorted(found))

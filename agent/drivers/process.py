@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from agent.drivers.cgroups import Groups
 from agent.drivers.outputs import Outputs
 from agent.drivers.ports import check_free
 from agent.drivers.process_server import ProcessServer
-from agent.drivers.programs import RUNTIMES, check_runtime, own_program
+from agent.drivers.programs import RUNTIMES, check_runtime, find_runtime, own_program
 from agent.drivers.shim import SERVER_VARIABLE, WRITTEN, as_user, environment_of, kill_group, read_status, spawn
 from agent.drivers.tail import Tail
 from agent.jail import PathEscapes, inside
@@ -51,7 +50,7 @@ class ProcessDriver:
             raise DriverError("start_failed", f"{plan.launch.argv[0]}: {error.strerror}") from None
         handle = Handle(plan.server_id, _token(shim.pid, proc.start_time(shim.pid)), time.time())
         return self._follow(
-            ProcessServer(self._forget, self._home(plan.server_id), handle, shim.pid, tail, group, shim)
+            ProcessServer(self._forget, self._home(plan.server_id), handle, shim.pid, tail, group, shim, plan.user)
         )
 
     async def adopt(self, plan: Plan, handle: Handle) -> ProcessServer | None:
@@ -62,7 +61,14 @@ class ProcessDriver:
         group = self._groups.make(plan.server_id, plan.limits)
         return self._follow(
             ProcessServer(
-                self._forget, self._home(plan.server_id), handle, pid, self._tail(plan.server_id), group, None
+                self._forget,
+                self._home(plan.server_id),
+                handle,
+                pid,
+                self._tail(plan.server_id),
+                group,
+                None,
+                plan.user,
             )
         )
 
@@ -133,10 +139,7 @@ class ProcessDriver:
         if "/" in name:
             return str(own_program(plan, directory))
         check_runtime(name, self._runtimes)
-        found = shutil.which(name)
-        if found is None:
-            raise DriverError("no_such_program", f"{name!r} is not installed on this machine")
-        return found
+        return find_runtime(name, plan.user)
 
 
 def _token(pid: int, start: int | None) -> str:

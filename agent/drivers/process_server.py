@@ -15,8 +15,9 @@ from agent.console import Console
 from agent.drivers import proc
 from agent.drivers.base import DriverError, Exit, Handle, Usage
 from agent.drivers.cgroups import Group
-from agent.drivers.shim import kill_group, read_status
+from agent.drivers.shim import end_user, kill_group, read_status
 from agent.drivers.tail import Tail
+from agent.owners import GameUser
 from shared.messaging.server_spec import Stop
 
 
@@ -32,8 +33,10 @@ class ProcessServer:
         tail: Tail,
         group: Group,
         child: subprocess.Popen[bytes] | None,
+        user: GameUser | None,
     ) -> None:
         self.handle, self.tail = handle, tail
+        self._user = user if user is not None and user.alone else None
         self.limits_applied = group.applied
         self._forget, self._home, self._shim, self._group, self._child = forget, home, shim_pid, group, child
         self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -77,6 +80,8 @@ class ProcessServer:
         kill_group(
             self._shim, signal.SIGKILL
         )  # what it left behind; before the wait, while the id is surely still ours
+        if self._user is not None:
+            end_user(self._user)
         if self._child is not None:
             shim_code = self._child.wait()
             code = code if code is not None else (shim_code if shim_code < 0 else None)
@@ -136,4 +141,4 @@ class ProcessServer:
 
     def bound_ports(self) -> tuple[str, ...]:
         """See `Running.bound_ports`."""
-        return () if self._ended.done() else proc.bound_ports(self._shim)
+        return () if self._ended.done() else proc.bound_ports(self._shim, self._user.uid if self._user else None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
 from agent.drivers.base import DriverError, Plan
 from agent.jail import within
+from agent.owners import GameUser
 
 RUNTIMES: Final = ("java", "node", "python3")
 
@@ -20,6 +22,30 @@ def check_runtime(name: str, allowed: tuple[str, ...] = RUNTIMES) -> None:
     """
     if name not in allowed:
         raise DriverError("no_such_program", f"{name[:80]!r} is not one of {', '.join(allowed)}")
+
+
+def find_runtime(name: str, user: GameUser | None) -> str:
+    """The path of a runtime: the first on the way that this user may run. Not all are: one in root's own folder, say.
+
+    Raises:
+        DriverError: `no_such_program`.
+    """
+    shut = ""
+    for folder in os.get_exec_path():
+        path = Path(folder, name)
+        if path.is_file() and os.access(path, os.X_OK):
+            if user is None or _open_to_all(path):
+                return str(path)
+            shut = shut or str(path)
+    if shut:
+        raise DriverError(
+            "no_such_program", f"{shut} is closed to other users, and games run as one; install {name!r} for all"
+        )
+    raise DriverError("no_such_program", f"{name!r} is not installed on this machine")
+
+
+def _open_to_all(path: Path) -> bool:
+    return all(one.stat().st_mode & stat.S_IXOTH for place in (path, path.resolve()) for one in (place, *place.parents))
 
 
 def own_program(plan: Plan, directory: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from agent.console import Console
 from agent.context import Context, Handler
 from agent.drivers.base import DriverError
+from agent.servers.errors import StepFailed
 from agent.servers.keeper import Keeper
 from agent.servers.preparing import Preparer
 from agent.servers.sampling import sample
@@ -37,7 +38,7 @@ class ServersPart:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._preparer = Preparer(context.config.path, context.config.game_user)
+        self._preparer = Preparer(context.config.path, context.owners)
         self._keepers: dict[str, Keeper] = {}
         self._watches: dict[str, ConsoleWatch] = {}
         self._left_over: set[str] = set()  # folders of servers of which nothing else is known: this disk was restored
@@ -61,7 +62,7 @@ class ServersPart:
                 keeper = Keeper(self._context, self._preparer, spec, stored.state)
                 self._keepers[stored.id] = keeper
                 await keeper.take_up()
-            except (codec.WireError, DriverError, ValueError) as error:
+            except (codec.WireError, DriverError, StepFailed, ValueError) as error:
                 log.error("%s cannot be taken up: %s", stored.id, error)  # noqa: TRY400  # one server must not stop the others
         self._left_over = self._preparer.present() - self._keepers.keys()
         self._context.spawn(sample(self._keepers), "sample servers")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from agent.drivers.base import Plan
+from agent.owners import GameUser, Owners, claim
 from agent.servers.configs import fill_root, remove_leftovers, render
 from agent.servers.errors import StepFailed
 from agent.servers.installer import Installer, installed_generation
@@ -25,11 +24,11 @@ RESERVE_MIB: Final = 256  # of disk, kept free for the machine itself
 class Preparer:
     """Prepares servers under `folder/servers/<id>`; the content store stands beside them, on the same file system."""
 
-    def __init__(self, folder: Path, game_user: str = "") -> None:
+    def __init__(self, folder: Path, owners: Owners) -> None:
         self._servers = folder / "servers"
         self._servers.mkdir(parents=True, exist_ok=True)
         self.installer = Installer(folder)
-        self._user = game_user if game_user and os.geteuid() == 0 else None
+        self._owners = owners
 
     def home(self, server_id: str) -> Path:
         """The server's place."""
@@ -54,7 +53,7 @@ class Preparer:
         argv = tuple(token.replace(ROOT, place) for token in spec.launch.argv)
         env = {name: value.replace(ROOT, place) for name, value in spec.launch.env.items()}
         launch = replace(spec.launch, argv=argv, env=env)
-        return Plan(spec.server_id, files, launch, spec.limits, spec.ports, self._user)
+        return Plan(spec.server_id, files, launch, spec.limits, spec.ports, self._user(spec.server_id))
 
     async def install(self, spec: ServerSpec, operation: Operation) -> None:
         """Bring the files, unless this generation of them is there.
@@ -67,9 +66,11 @@ class Preparer:
             return
         with operation.step("prepare"):
             self._check(spec)
-            self.home(spec.server_id).mkdir(mode=0o755, exist_ok=True)
+            self.home(spec.server_id).mkdir(mode=0o711, exist_ok=True)
         with operation.step("install") as tell:
-            await self.installer.install(spec.install, self.home(spec.server_id), self._owner(), tell, operation.output)
+            await self.installer.install(
+                spec.install, self.home(spec.server_id), self._owner(spec.server_id), tell, operation.output
+            )
 
     async def configure(self, spec: ServerSpec, operation: Operation) -> None:
         """Render the configuration files.
@@ -77,9 +78,11 @@ class Preparer:
         Raises:
             StepFailed: with the step recorded in `operation`.
         """
-        files, owner = self.files(spec.server_id), self._owner()
+        files, owner = self.files(spec.server_id), self._owner(spec.server_id)
         place = str(files.resolve())
         with operation.step("configure") as tell:
+            if owner is not None:  # whatever a member or an earlier user left there is the game's
+                await asyncio.to_thread(claim, files, owner)
             for file in spec.files:
                 tell(0, file.path)
                 remove_leftovers(files, file.path)
@@ -100,11 +103,12 @@ class Preparer:
         if free < needed:
             raise StepFailed("disk_full", f"needs {needed} MiB of disk, the node has {free} MiB free", retryable=True)
 
-    def _owner(self) -> Owner | None:
-        if self._user is None:
-            return None
+    def _user(self, server_id: str) -> GameUser | None:
         try:
-            entry = pwd.getpwnam(self._user)
-        except KeyError:
-            raise StepFailed("no_such_user", f"this machine has no user {self._user!r}") from None
-        return entry.pw_uid, entry.pw_gid
+            return self._owners.of(server_id)
+        except KeyError as error:
+            raise StepFailed("no_such_user", f"game_user: {error.args[0]}") from None
+
+    def _owner(self, server_id: str) -> Owner | None:
+        user = self._user(server_id)
+        return user.owner if user else None

@@ -102,7 +102,7 @@ def test_a_release_that_hangs_is_killed_after_its_time(tmp_path: Path, config: C
     update(config, release(tmp_path, "9.0.0", "import time\ntime.sleep(600)"))
     trial = config.path / "releases" / "trial"
     before, _, starts = trial.read_text().split()
-    trial.write_text(f"{before} {int(time.time()) + 1} {starts}\n")
+    trial.write_text(f"{before} {int(time.time()) + 5} {starts}\n")
     hung = launch(config)
     assert hung.returncode == -signal.SIGKILL
     assert launch(config).stdout == "old\n"
