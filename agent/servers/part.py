@@ -72,7 +72,9 @@ class ServersPart:
 
     def states(self) -> tuple[ServerState, ...]:
         """See `Part.states`."""
-        kept = tuple(ServerState(id, keeper.spec.revision, keeper.state) for id, keeper in self._keepers.items())
+        kept = tuple(
+            ServerState(id, keeper.known.spec.revision, keeper.known.state) for id, keeper in self._keepers.items()
+        )
         return kept + tuple(ServerState(id, 0, "left_over") for id in sorted(self._left_over))
 
     # ---------------------------------------------------------------- commands
@@ -117,10 +119,10 @@ class ServersPart:
     async def _write(self, command: Command) -> Outcome:
         wanted = _payload(SendLine, command)
         keeper = self._keepers.get(wanted.server_id)
-        if keeper is None or keeper.running is None:
+        if keeper is None or keeper.known.running is None:
             return Outcome(Status.REJECTED, "not_running", "the server does not run: nothing reads its input")
         try:
-            keeper.running.write(wanted.line)
+            keeper.known.running.write(wanted.line)
         except DriverError as error:
             return Outcome(Status.FAILED, error.code, error.reason)
         return Outcome(Status.SUCCEEDED)
@@ -138,7 +140,7 @@ class ServersPart:
 
     def _console(self, server_id: str) -> Console | None:
         keeper = self._keepers.get(server_id)
-        return keeper.running.console if keeper is not None and keeper.running is not None else None
+        return keeper.known.running.console if keeper is not None and keeper.known.running is not None else None
 
 
 def _payload(cls: type[T], command: Command) -> T:

@@ -8,13 +8,37 @@ from typing import Final
 
 from agent.console import Line
 from agent.drivers.base import Running
+from agent.servers.errors import StepFailed
 from agent.servers.query import NoAnswer, query
 from shared.messaging.server_messages import Players
 from shared.messaging.server_spec import LogProbe, PortProbe, Probe, QueryProbe, ServerSpec, StartedProbe
 
+LAST_LINES: Final = 20  # of output, told with an end
 POLL_SECONDS: Final = 0.25
 PATTERN_SECONDS: Final = 0.05
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+async def until_ready(spec: ServerSpec, running: Running, first_line: int) -> None:
+    """Return when the server is up; see `wait_ready`.
+
+    Raises:
+        StepFailed: `ended_before_ready`, or `not_ready` within the spec's time; with the last lines.
+    """
+    ready = asyncio.ensure_future(wait_ready(spec, running, first_line))
+    ended = asyncio.ensure_future(running.wait())
+    try:
+        await asyncio.wait({ready, ended}, timeout=spec.ready_seconds, return_when=asyncio.FIRST_COMPLETED)
+        lines = running.console.tail(LAST_LINES)
+        if ended.done():
+            reason = f"the game ended with code {ended.result().code} before it was ready"
+            raise StepFailed("ended_before_ready", reason, output=lines)
+        if not ready.done():
+            raise StepFailed("not_ready", f"the game was not ready within {spec.ready_seconds:.0f} s", output=lines)
+        ready.result()
+    finally:
+        ready.cancel()
+        ended.cancel()
 
 
 async def wait_ready(spec: ServerSpec, running: Running, first_line: int) -> None:

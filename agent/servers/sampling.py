@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agent.servers.keeper import Keeper
+from agent.servers.known import Known
 from agent.servers.probes import answers, players, query_of
 from shared.messaging.server_messages import Sample
 
@@ -29,50 +30,51 @@ async def sample(keepers: Mapping[str, Keeper]) -> None:
         turn += 1
         now = time.time()
         for server_id, keeper in tuple(keepers.items()):
-            if keeper.running is None or keeper.state not in ("running", "starting"):
+            server = keeper.known
+            if server.running is None or server.state not in ("running", "starting"):
                 meters.pop(server_id, None)
                 continue
             meter = meters.get(server_id)
             if meter is None:
                 meter = meters[server_id] = Meter(now)
-            usage = keeper.running.usage()
+            usage = server.running.usage()
             if usage is not None:
-                keeper.usage = (meter.percent(usage.cpu_seconds, now), round(usage.memory_mib, 1))
-            if turn % ASK_EACH == 0 and keeper.state == "running" and _is_asked(keeper):
-                await _ask(keeper, meter)
+                server.usage = (meter.percent(usage.cpu_seconds, now), round(usage.memory_mib, 1))
+            if turn % ASK_EACH == 0 and server.state == "running" and _is_asked(server):
+                await _ask(server, meter)
             if now - meter.minute >= MINUTE:
                 meter.minute = now
-                online = keeper.players.online if keeper.players else None
-                keeper.samples.append(Sample(round(now, 1), *keeper.usage, players=online))
-                if len(keeper.samples) >= SAMPLES_A_REPORT:
-                    keeper.tell(None)
+                online = server.players.online if server.players else None
+                server.samples.append(Sample(round(now, 1), *server.usage, players=online))
+                if len(server.samples) >= SAMPLES_A_REPORT:
+                    server.tell(None)
 
 
-def _is_asked(keeper: Keeper) -> bool:
-    return keeper.spec.health is not None or query_of(keeper.spec) is not None
+def _is_asked(server: Known) -> bool:
+    return server.spec.health is not None or query_of(server.spec) is not None
 
 
-async def _ask(keeper: Keeper, meter: Meter) -> None:
+async def _ask(server: Known, meter: Meter) -> None:
     """Ask the game itself; one that misses its health probe too often is killed, and its crash policy decides."""
-    running, before = keeper.running, keeper.players
+    running, before = server.running, server.players
     assert running is not None
-    probe = query_of(keeper.spec)
+    probe = query_of(server.spec)
     if probe is not None:
-        keeper.players = await players(probe, keeper.spec)
-    if keeper.spec.health is not None:
+        server.players = await players(probe, server.spec)
+    if server.spec.health is not None:
         well = (
-            keeper.players is not None
-            if probe is keeper.spec.health
-            else await answers(keeper.spec.health, keeper.spec, running)
+            server.players is not None
+            if probe is server.spec.health
+            else await answers(server.spec.health, server.spec, running)
         )
         meter.misses = 0 if well else meter.misses + 1
         if meter.misses >= HEALTH_MISSES:
             meter.misses = 0
-            log.warning("%s does not answer: killed, its crash policy decides", keeper.spec.server_id)
+            log.warning("%s does not answer: killed, its crash policy decides", server.spec.server_id)
             await running.kill()
             return
-    if (before.online if before else None) != (keeper.players.online if keeper.players else None):
-        keeper.tell(None)
+    if (before.online if before else None) != (server.players.online if server.players else None):
+        server.tell(None)
 
 
 class Meter:
