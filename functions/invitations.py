@@ -22,13 +22,12 @@ from shared.organizations.errors import (
     MemberLimit,
     RoleNotFound,
 )
-from shared.organizations.models import Invitation, InvitationState, MailState
+from shared.organizations.models import Invitation, InvitationState, Made, MailState
 from shared.platform.clock import Timestamp
 from shared.platform.ids import InvitationId
 
 if TYPE_CHECKING:
     from shared.identity.caller import Caller
-    from shared.organizations.invitations import Made
 
 routes = Routes("invitations", services)
 blueprint = routes.blueprint

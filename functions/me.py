@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from functions.organizations import OrganizationView, view_organization
@@ -19,12 +17,9 @@ from shared.organizations.errors import (
     MemberLimit,
     OrganizationDeleted,
 )
-from shared.organizations.models import member_id
+from shared.organizations.models import Offer, member_id
 from shared.platform.clock import Timestamp
 from shared.platform.ids import InvitationId, OrgId
-
-if TYPE_CHECKING:
-    from shared.organizations.invitations import Offer
 
 routes = Routes("me", services)
 blueprint = routes.blueprint

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from shared.audit.models import Actor, Target
@@ -31,10 +30,13 @@ from shared.organizations.models import (
     ROSTER_ID,
     Invitation,
     InvitationState,
+    Made,
     MailState,
     Member,
+    Offer,
     Organization,
     Roster,
+    member_by,
     member_id,
 )
 from shared.organizations.roles import Roles
@@ -47,22 +49,6 @@ from shared.store.query import Slice
 from shared.store.scoped import Store
 
 _KEPT_SECONDS: Final = 90 * 24 * 3600  # an answered one stays to be seen for a while
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A new invitation, and the secret of its link: the only time that it is to be had."""
-
-    invitation: Invitation
-    secret: str
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """An invitation as the invited person sees it."""
-
-    invitation: Invitation
-    organization: Organization
 
 
 class Invitations:
@@ -118,26 +104,27 @@ class Invitations:
             expires_at=now + rules.INVITATION_LIFE,
             ttl=_KEPT_SECONDS,
         )
-
-        async def attempt() -> Invitation:
-            nonlocal begin_mail
-            roster = await self._store.get(org, Roster, ROSTER_ID)
-            organization = await self._store.get(org, Organization, org)
-            if not organization.invitations_open:
-                raise InvitationsClosed("the organization takes no invitations at the moment")
-            key = rules.address_key(address)
-            counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
-            if begin_mail is not None:
-                await begin_mail()
-                begin_mail = None  # once, however often the batch meets another writer
-            shown = {"email": address, "role": role}
-            told = self._audit.entry(org, by.actor, "invitation.made", _target(invitation), after=shown)
-            await self._store.batch(org).create(invitation).replace(counted).create(told).commit()
-            return await self.get(org, invitation_id)
-
-        made = await again_on_conflict(attempt)
+        begin = _once(begin_mail)  # however often the batch meets another writer
+        made = await again_on_conflict(lambda: self._enter(invitation, by.actor, begin))
         await self._index.publish(made)
         return Made(made, secret)
+
+    async def _enter(
+        self, invitation: Invitation, actor: Actor, begin_mail: Callable[[], Awaitable[None]]
+    ) -> Invitation:
+        """Count the invitation in the roster and store it, in one batch."""
+        org, invitation_id = invitation.org_id, InvitationId(invitation.id)
+        roster = await self._store.get(org, Roster, ROSTER_ID)
+        organization = await self._store.get(org, Organization, org)
+        if not organization.invitations_open:
+            raise InvitationsClosed("the organization takes no invitations at the moment")
+        key, now = rules.address_key(invitation.email), self._clock.now()
+        counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
+        await begin_mail()
+        shown = {"email": invitation.email, "role": invitation.role}
+        told = self._audit.entry(org, actor, "invitation.made", _target(invitation), after=shown)
+        await self._store.batch(org).create(invitation).replace(counted).create(told).commit()
+        return await self.get(org, invitation_id)
 
     async def page(
         self, org: OrgId, *, state: InvitationState | None, limit: int, cursor: str | None
@@ -219,7 +206,7 @@ class Invitations:
             if not invitation.open(now):
                 raise InvitationClosed(f"the invitation is {invitation.state.value} or older than 7 days")
             await self._check_still_theirs_to_give(organization, invitation)
-            member = _member(invitation, user, now)
+            member = member_by(invitation, user, now)
             joined = rules.with_member(_closed(roster, invitation), user.user_id, invitation.role)
             answered = invitation.having(state=InvitationState.ACCEPTED, answered_by=user.user_id, answered_at=now)
             told = self._audit.entry(
@@ -286,19 +273,16 @@ class Invitations:
         return None if organization.deleted_at is not None else Offer(invitation, organization)
 
 
-def _member(invitation: Invitation, user: User, now: object) -> Member:
-    return Member.model_validate(
-        {
-            "id": member_id(user.user_id),
-            "org_id": invitation.org_id,
-            "user_id": user.user_id,
-            "role": invitation.role,
-            "joined_at": now,
-            "invited_by": invitation.invited_by,
-            "email": user.email,
-            "name": user.name,
-        }
-    )
+def _once(act: Callable[[], Awaitable[None]] | None) -> Callable[[], Awaitable[None]]:
+    """The same act, done at the first call alone."""
+    left = [act] if act is not None else []
+
+    async def run() -> None:
+        while left:
+            await left[0]()
+            left.clear()
+
+    return run
 
 
 def _closed(roster: Roster, invitation: Invitation) -> Roster:

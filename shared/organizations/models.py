@@ -7,6 +7,7 @@ decided on one consistent picture, however many people act at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
@@ -14,6 +15,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.identity.access import Grant
+from shared.identity.models import User
 from shared.identity.permissions import Permission, Role
 from shared.platform.clock import Timestamp
 from shared.platform.ids import InvitationId, MemberId, OrgId, RoleId, UserId
@@ -118,6 +120,36 @@ class Invitation(Document):
     def open(self, now: datetime) -> bool:
         """Whether it can still be answered."""
         return self.state is InvitationState.PENDING and now < self.expires_at
+
+
+def member_by(invitation: Invitation, user: User, now: datetime) -> Member:
+    """The membership that an invitation gives."""
+    return Member(
+        id=member_id(user.user_id),
+        org_id=invitation.org_id,
+        user_id=user.user_id,
+        role=invitation.role,
+        joined_at=now,
+        invited_by=invitation.invited_by,
+        email=user.email,
+        name=user.name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new invitation, and the secret of its link: the only time that it is to be had."""
+
+    invitation: Invitation
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An invitation as the invited person sees it."""
+
+    invitation: Invitation
+    organization: Organization
 
 
 class CustomRole(Document):

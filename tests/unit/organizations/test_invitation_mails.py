@@ -15,9 +15,8 @@ from shared.audit.models import Actor
 from shared.composition import Services
 from shared.identity.caller import Caller
 from shared.organizations.errors import InvitationExists
-from shared.organizations.invitations import Made
 from shared.organizations.mails import LINK_SECRET
-from shared.organizations.models import Invitation, MailState
+from shared.organizations.models import Invitation, Made, MailState
 from shared.platform.ids import InvitationId, OrgId
 from shared.platform.mail import MailNotTaken
 from shared.platform.settings import load_settings
