@@ -1,4 +1,4 @@
-"""What the doors cost: a guarded create against FastAPI and Django REST, guards against none, the cold start."""
+"""What the doors cost: a guarded create against FastAPI and Django REST, a list behind every guard against one behind none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,7 @@ from tests.benchmarks.harness import Aim, Bench, MissingPeer, Work, bench
 from tests.benchmarks.load import http_load, http_once, request_bytes
 from tests.benchmarks.machine import children_of, pinned
 from tests.support.cosmos import CosmosPart
-from tests.support.house import HouseForTests
 from tests.support.processes import ROOT, free_port, wait_for_port
-from tests.support.seeding import seed_house
 
 APP = ROOT / "tests" / "benchmarks" / "doors_app"
 BODY = json.dumps(
@@ -264,117 +261,3 @@ def doors_list_guards(run: Bench) -> None:
         first, *others = [side.last["items"] for side in sides]
         assert len(first) == 50, f"{len(first)} things were listed, not 50"
         assert all(other == first for other in others), "the sides did not list the same things"
-
-
-_START = """
-import asyncio, sys
-{eager}
-import function_app
-import azure.functions as func
-functions = {{f.get_function_name(): f for f in function_app.app.get_functions()}}
-request = func.HttpRequest("GET", "http://localhost/healthz", headers={{}}, params={{}}, route_params={{}}, body=b"")
-answer = asyncio.run(functions["healthz"].get_user_function()(req=request))
-assert answer.status_code == 200, answer.get_body()
-print(len(sys.modules))
-"""
-_EAGER = """
-import azure.cosmos.aio, azure.servicebus.aio, azure.servicebus.aio.management, azure.identity.aio, azure.durable_functions
-import azure.keyvault.secrets.aio, cryptography.x509, jwt, opentelemetry.sdk.trace, opentelemetry.sdk.metrics
-"""
-
-
-class Start:
-    """A fresh interpreter from its start to the first answer of the function app; CPU of the whole process."""
-
-    def __init__(self, name: str, eager: str, env: dict[str, str]) -> None:
-        self.name, self._code, self._env = name, _START.format(eager=eager), env
-        self.modules = 0
-
-    def start(self) -> None:
-        self._once()
-
-    def run(self, seconds: float) -> Work:
-        times = 0
-        begun, before = time.monotonic(), os.times()
-        while time.monotonic() - begun < seconds:
-            self._once()
-            times += 1
-        after = os.times()
-        cpu = after.children_user + after.children_system - before.children_user - before.children_system
-        return Work(times, cpu=cpu)
-
-    def _once(self) -> None:
-        env = {**os.environ, **self._env}
-        env.pop("PYTHONDONTWRITEBYTECODE", None)  # a deployed app has its bytecode
-        done = subprocess.run(
-            [sys.executable, "-c", self._code], cwd=ROOT, env=env, check=True, capture_output=True, text=True
-        )
-        self.modules = int(done.stdout)
-
-    def pids(self) -> Sequence[int]:
-        return []
-
-    def check(self) -> None:
-        assert self.modules > 0, "the app did not answer"
-
-    def stop(self) -> None:
-        """Nothing is left."""
-
-
-@bench("doors-start")
-def doors_start(run: Bench) -> None:
-    """Start of the function app to its first answer against the same with every SDK imported at the start."""
-    with tempfile.TemporaryDirectory() as name:
-        env = {"COSMOS_ENDPOINT": "http://127.0.0.1:1", "COSMOS_KEY": "a2V5", "PYTHONPYCACHEPREFIX": name}
-        lean, eager = Start("lean", "", env), Start("eager", _EAGER, env)
-        run.compare([lean, eager], [Aim("lean", "eager", "cpu", at_most=0.5)])
-        run.result.figures["modules, lean"] = lean.modules
-        run.result.figures["modules, eager"] = eager.modules
-
-
-#: Writes whose charge is worth knowing, in an order that works on a new organization; `{id}` is that of the one before.
-_WRITES: Sequence[tuple[str, str, dict[str, object] | None]] = (
-    ("POST", "/v1/roles", {"name": "Watch", "permissions": ["servers.read"]}),
-    ("PATCH", "/v1/roles/{id}", {"description": "May look"}),
-    ("DELETE", "/v1/roles/{id}", None),
-    ("POST", "/v1/invitations", {"email": "lee@example.com", "role": "viewer"}),
-    ("DELETE", "/v1/invitations/{id}", None),
-    ("POST", "/v1/api-keys", {"name": "nightly", "scopes": ["servers.read"]}),
-    ("DELETE", "/v1/api-keys/{id}", None),
-    ("POST", "/v1/enrolment-tokens", {"note": "cellar", "minutes": 60}),
-    ("PATCH", "/v1/organization", {"description": "Friday night"}),
-)
-
-
-@bench("doors-request-units")
-def doors_request_units(run: Bench) -> None:
-    """Request units of the routes, read off the development header: a table, counted and free of noise."""
-    import requests
-
-    from functions import declared
-    from shared.http.principal import Auth
-
-    settings = {"MERIDIAN_RATE_LIMITS": "false"}
-    with (
-        tempfile.TemporaryDirectory() as name,
-        HouseForTests(Path(name), "cosmos", "bus", "host", settings=settings) as house,
-    ):
-        session = requests.Session()
-        session.headers.update({"Authorization": f"Bearer {asyncio.run(seed_house(house.settings())).token}"})
-        session.get(f"{house.api}/v1/organization", timeout=60)  # membership and session are known from here on
-        for route in declared():
-            if route.method == "GET" and route.auth is Auth.USER and "{" not in route.path:
-                run.result.figures[f"RU GET {route.path}"] = _charge(session.get(house.api + route.path, timeout=60))
-        made = ""
-        for number, (method, path, body) in enumerate(_WRITES):
-            headers = {"If-Match": "*", "Idempotency-Key": f"bench-{number}"}
-            url = house.api + path.replace("{id}", made)
-            reply = session.request(method, url, json=body, headers=headers, timeout=60)
-            run.result.figures[f"RU {method} {path}"] = _charge(reply)
-            made = reply.json().get("id", made) if reply.content else made
-
-
-def _charge(reply: object) -> str:
-    """The charge, and the status where it is not a success."""
-    status, headers = reply.status_code, reply.headers  # type: ignore[attr-defined]
-    return f"{float(headers.get('X-Request-Charge', 0)):.2f}" + ("" if status < 400 else f"  (status {status})")

@@ -18,6 +18,7 @@ from shared.platform.ids import OrgId
 from shared.platform.settings import load_settings
 from shared.platform.tracing import TraceContext
 from tests.support.clocks import SetClock
+from tests.support.metrics import counted
 
 
 def caller(user: str = "usr_kim", org: str = "org_a") -> Principal:
@@ -102,12 +103,13 @@ async def test_most_calls_cost_the_store_nothing(services: Services) -> None:
 
 @pytest.mark.parametrize("error", [Unavailable, None], ids=["an error", "no answer at all"])
 async def test_without_the_store_each_instance_goes_on_by_its_own_count(error: type[Exception] | None) -> None:
-    away = Away(error)
+    away, before = Away(error), counted("meridian.rate_limit.unshared")
     limiter = RateLimiter(SetClock(), away)
     limit = RATE_CLASSES["sign_in"].address or 0
     passed = await pass_through(limiter, "sign_in", limit + 10)
     assert passed == limit
     assert away.asked <= 2, "after a failure the store is left alone for a while"
+    assert counted("meridian.rate_limit.unshared") - before == away.asked, "it fails open, and says how often"
 
 
 async def test_the_store_is_asked_again_after_a_pause() -> None:

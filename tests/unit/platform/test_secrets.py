@@ -9,6 +9,7 @@ from shared.platform.errors import SecretsUnavailable
 from shared.platform.secrets import FolderSecrets, Secrets, open_secrets
 from shared.platform.settings import SettingsError, load_settings
 from tests.support.clocks import SetClock
+from tests.support.metrics import counted
 
 
 @pytest.fixture
@@ -97,7 +98,9 @@ async def test_an_outage_is_bridged_for_an_hour(clock: SetClock) -> None:
     assert await secrets.get("name") == "one"
     vault.up = False
     clock.advance(3600)
+    before = counted("meridian.secrets.stale_reads")
     assert await secrets.get("name") == "one"
+    assert counted("meridian.secrets.stale_reads") - before == 1
     with pytest.raises(SecretsUnavailable):
         await secrets.get("never-read")
     clock.advance(1)
