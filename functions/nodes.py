@@ -93,7 +93,7 @@ class CertificateList(Out):
     items: list[CertificateView]
 
 
-@routes.get("/v1/nodes", permission=Permission.NODES_READ)
+@routes.get("/v1/nodes", permission=Permission.NODES_READ, narrowed="id")
 async def list_nodes(call: Call, query: NodeList) -> Page[NodeView]:
     """List nodes."""
     labels = [Where(("labels", k), "=", v) for k, _, v in (text.partition("=") for text in query.label)]

@@ -6,6 +6,7 @@ from shared.composition import services
 from shared.http import Call, Out, Routes
 from shared.identity.permissions import Permission
 from shared.placement.models import Verdict
+from shared.servers.doors import place_nowhere
 from shared.servers.views import PlacementTry
 from shared.templates.errors import TemplateNotFound, VariablesInvalid
 
@@ -61,7 +62,7 @@ def _verdict(verdict: Verdict) -> NodeVerdict:
 )
 async def try_placement(call: Call, body: PlacementTry) -> PlacementView:
     """Try a placement: the node that would be chosen, and the reasons of every other."""
-    placed, verdicts = await call.services.servers.creation.dry_run(call.org, body)
+    placed, verdicts = await place_nowhere(call, body)
     return PlacementView(
         node_id=placed.node_id if placed else None,
         ports=dict(placed.ports) if placed else {},

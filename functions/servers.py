@@ -76,7 +76,7 @@ async def create_server(call: Call, body: ServerCreate) -> Reply:
     return accepted(made.task.id, Accepted.of(made))
 
 
-@routes.get("/v1/servers", permission=Permission.SERVERS_READ)
+@routes.get("/v1/servers", permission=Permission.SERVERS_READ, narrowed="id")
 async def list_servers(call: Call, query: ServerList) -> Page[ServerView]:
     """List servers."""
     filters = {"name": query.name, "node_id": query.node_id, "template.id": query.template}
@@ -181,12 +181,13 @@ async def reinstall_server(call: Call, server_id: ServerId, body: Reinstall) -> 
 
 @routes.post(
     "/v1/servers/actions",
-    permission=Permission.SERVERS_UPDATE,
+    permission=Permission.SERVERS_READ,
+    narrowed="id",
     durable=True,
     response=BulkResult,
 )
 async def act_on_servers(call: Call, body: Bulk) -> BulkResult:
-    """One action on every server with these labels; each is allowed or refused by itself."""
+    """One action on every server with these labels that the caller may see; each is allowed or refused by itself."""
     return BulkResult(items=await bulk(call, body))
 
 

@@ -7,6 +7,7 @@ from shared.composition import services
 from shared.http import Call, ListQuery, Page, Reply, Routes
 from shared.identity.permissions import Permission
 from shared.platform.ids import TaskId
+from shared.servers.doors import within_reach
 from shared.servers.errors import NoRoom
 from shared.servers.flows import start_flow
 from shared.tasks.errors import TaskNotRetryable, TaskOver
@@ -25,7 +26,7 @@ class TaskList(ListQuery):
     active: bool | None = None
 
 
-@routes.get("/v1/tasks", permission=Permission.TASKS_READ)
+@routes.get("/v1/tasks", permission=Permission.TASKS_READ, narrowed="target")
 async def list_tasks(call: Call, query: TaskList) -> Page[TaskView]:
     """List tasks, newest first."""
     filters = {"target": query.target, "kind": query.kind, "state": query.state}
@@ -35,7 +36,7 @@ async def list_tasks(call: Call, query: TaskList) -> Page[TaskView]:
     return call.page(found, TaskView.of)
 
 
-@routes.get("/v1/tasks/{task_id}", permission=Permission.TASKS_READ, response=TaskView)
+@routes.get("/v1/tasks/{task_id}", permission=Permission.TASKS_READ, resource="task_id", response=TaskView)
 async def read_task(call: Call, task_id: TaskId) -> Reply:
     """Read a task. Poll with `If-None-Match`: an unchanged one is answered with 304."""
     task = await call.services.tasks.get(call.org, task_id)
@@ -45,6 +46,7 @@ async def read_task(call: Call, task_id: TaskId) -> Reply:
 @routes.post(
     "/v1/tasks/{task_id}/cancel",
     permission=Permission.TASKS_CANCEL,
+    resource="task_id",
     durable=True,
     status=202,
     response=TaskView,
@@ -60,6 +62,7 @@ async def cancel_task(call: Call, task_id: TaskId) -> Reply:
 @routes.post(
     "/v1/tasks/{task_id}/retry",
     permission=Permission.TASKS_RETRY,
+    resource="task_id",
     durable=True,
     status=202,
     response=TaskView,
@@ -67,6 +70,9 @@ async def cancel_task(call: Call, task_id: TaskId) -> Reply:
 )
 async def retry_task(call: Call, task_id: TaskId) -> Reply:
     """Try a failed task again, from the step that failed: what its node has done already stays done."""
-    task = await call.services.operations.retry(call.org, task_id, by=actor_of(call))
+    try:
+        task = await call.services.operations.retry(call.org, task_id, by=actor_of(call))
+    except NoRoom as refusal:
+        raise await within_reach(call, refusal) from refusal
     await start_flow(call.durable, task)
     return Reply(TaskView.of(task), status=202, etag=task.etag)

@@ -121,7 +121,7 @@ class ImportReport(Out):
         )
 
 
-@routes.get("/v1/templates", permission=Permission.TEMPLATES_READ)
+@routes.get("/v1/templates", permission=Permission.TEMPLATES_READ, narrowed="id")
 async def list_templates(call: Call, query: TemplateList) -> Page[TemplateView]:
     """List templates of one scope."""
     found = await call.services.templates.page(

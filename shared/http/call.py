@@ -79,11 +79,14 @@ class Call:
     def page(self, found: Slice[D], view: Callable[[D], V]) -> Page[V]:
         """A page for the caller of what the store found, with the link to the next one.
 
-        What the caller may not see is left out by its `id`, so a page may be shorter than asked for and yet have a next.
+        What the caller may not see is left out by the field that the route names (`narrowed`), so a page may be shorter than
+        asked for and yet have a next.
         """
         views: Iterable[Any] = map(view, found.items)
-        visible = self.visible
-        return self.page_of(views if visible is None else (v for v in views if visible(v.id)), found.cursor)
+        visible, field = self.visible, self.route.narrowed
+        if visible is not None and field is not None:
+            views = (shown for shown in views if visible(getattr(shown, field)))
+        return self.page_of(views, found.cursor)
 
     def page_of(self, items: Iterable[V], cursor: str | None) -> Page[V]:
         """A page of these items; `cursor` is None on the last one."""

@@ -46,6 +46,7 @@ class Route:
     auth: Auth
     permission: str | None
     resource: str | None
+    narrowed: str | None
     organization: bool
     rate: str
     idempotent: bool
@@ -85,6 +86,8 @@ class Options:
         auth: how the caller proves who it is.
         permission: what the caller must have (auth=USER). Mandatory unless `organization=False`.
         resource: the placeholder whose value is the thing that a permission may be limited to.
+        narrowed: for a route about many things: the field of each that a permission may be limited to. Who may only some,
+            or not some, gets the route with `call.visible`, by which `call.page` leaves the others out.
         organization: whether the route is about one organization; False for `/v1/me` and the like.
         rate: the rate class; usually `read` for GET, `write` for the rest, `agent`, `open` for anonymous ones.
         idempotent: POST only: `Idempotency-Key` is demanded and its reply is kept for 24 h.
@@ -102,6 +105,7 @@ class Options:
     auth: Auth = Auth.USER
     permission: str | None = None
     resource: str | None = None
+    narrowed: str | None = None
     organization: bool = True
     rate: str | None = None
     idempotent: bool = False
@@ -145,6 +149,7 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: Options
         auth=options.auth,
         permission=options.permission,
         resource=options.resource,
+        narrowed=options.narrowed,
         organization=options.organization and options.auth is Auth.USER,
         rate=options.rate or _usual_rate(method, options.auth),
         idempotent=options.idempotent,

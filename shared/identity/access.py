@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,21 @@ class ResourceKind(StrEnum):
     SERVER = "server"
     NODE = "node"
     TEMPLATE = "template"
+
+
+_OF_SERVERS: Final = frozenset({"servers", "tasks", "console", "metrics", "files", "mods", "backups", "schedules"})
+#: These make a thing: there is none yet that they could be limited to.
+_MAKING: Final = frozenset({Permission.SERVERS_CREATE, Permission.TEMPLATES_CREATE})
+
+
+def limit_of(permission: Permission) -> ResourceKind | None:
+    """The kind of thing that a permission can be limited to, everywhere where it is asked for; None: it cannot be."""
+    of = permission.value.partition(".")[0]
+    if permission in _MAKING:
+        return None
+    if of in _OF_SERVERS:
+        return ResourceKind.SERVER
+    return {"nodes": ResourceKind.NODE, "templates": ResourceKind.TEMPLATE}.get(of)
 
 
 class Resource(BaseModel):
@@ -74,6 +90,10 @@ class Reach:
         """Whether the thing with this id is reached."""
         return resource_id not in self.never and (self.everything or resource_id in self.only)
 
+    def withholds(self, resource_id: str) -> bool:
+        """Whether the thing is kept from the caller by name: denied, or not among the only ones that are theirs."""
+        return resource_id in self.never or (not self.everything and bool(self.only) and resource_id not in self.only)
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -111,6 +131,10 @@ class Access:
             elif grant.resource.kind is kind:
                 (never if grant.effect is Effect.DENY else only).add(grant.resource.id)
         return Reach(everything, frozenset(only), frozenset(never))
+
+    def limited(self, permission: Permission, now: datetime) -> bool:
+        """Whether it makes a difference which thing the permission is asked for."""
+        return any(grant.resource is not None for grant in self._live(permission, now))
 
     def everywhere(self, now: datetime) -> frozenset[Permission]:
         """The permissions that hold for the whole organization now."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from shared.audit.actors import actor_of
 from shared.audit.models import Actor, Target
-from shared.identity.access import Access, Resource, ResourceKind
+from shared.identity.access import Access, Reach, Resource, ResourceKind, limit_of
 from shared.identity.caller import Caller, user_of
 from shared.identity.errors import NotAMember, PermissionMissing, PersonsOnly
 from shared.identity.permissions import Permission
+from shared.platform.errors import NotFound
 from shared.platform.ids import UserId
 from shared.platform.results import Denied, Ok, Outcome
 
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
     from shared.composition import Services
     from shared.http.call import Call
     from shared.http.principal import Principal
-    from shared.http.route import Route
     from shared.identity.memberships import Memberships
     from shared.platform.clock import Clock
 
-_LISTED: Final = {"servers": ResourceKind.SERVER, "nodes": ResourceKind.NODE, "templates": ResourceKind.TEMPLATE}
+_TASK: Final = "tsk_"
 _KINDS: Final = {"srv": ResourceKind.SERVER, "nod": ResourceKind.NODE, "tpl": ResourceKind.TEMPLATE}
 
 
@@ -32,15 +32,15 @@ class Authorizer:
 
     def __init__(self, memberships: Memberships, audit: Audit, clock: Clock) -> None:
         self._memberships, self._audit, self._clock = memberships, audit, clock
-        self._pages: dict[str, bool] = {}
 
     async def authorise(self, call: Call, permission: str, resource: str | None) -> None:
         """See `Authorizer.authorise`. The refusal is written to the audit trail before it is given."""
         try:
-            access = await self.access(call.principal)
-            decided = access.decide(Permission(permission), resource_of(resource), self._clock.now())
-            if resource is None and self._lists(call.route):
-                decided = self._narrowed(call, access, Permission(permission), decided)
+            access, asked = await self.access(call.principal), Permission(permission)
+            about = await self._thing(call, access, asked, resource)
+            decided = access.decide(asked, resource_of(about), self._clock.now())
+            if resource is None and call.route.narrowed is not None:
+                decided = self._narrowed(call, access, asked, decided)
         except NotAMember as refusal:
             await self._note(call, permission, resource, refusal.reason)
             raise
@@ -61,9 +61,24 @@ class Authorizer:
             return access
         return replace(access, scopes=frozenset(Permission(scope) for scope in principal.scopes))
 
+    async def _thing(self, call: Call, access: Access, permission: Permission, resource: str | None) -> str | None:
+        """What the permission is asked for: of a task the server that it is about, where that makes a difference."""
+        if resource is None or not resource.startswith(_TASK) or not access.limited(permission, self._clock.now()):
+            return resource
+        try:
+            return (await call.services.tasks.get(call.org, resource)).target
+        except NotFound:
+            return None
+
+    async def reach(self, call: Call, permission: Permission) -> Reach:
+        """Which things the caller may use the permission on."""
+        kind = limit_of(permission)
+        assert kind is not None, f"{permission} is about no single thing"
+        return (await self.access(call.principal)).reach(permission, kind, self._clock.now())
+
     def _narrowed(self, call: Call, access: Access, permission: Permission, decided: Outcome[None]) -> Outcome[None]:
-        """For a list: who may see single things sees these, who is denied single things sees the others."""
-        kind = _LISTED.get(permission.value.partition(".")[0])
+        """For many things: who may single ones gets these, who is denied single ones gets the others."""
+        kind = limit_of(permission)
         if kind is None:
             return decided
         reach = access.reach(permission, kind, self._clock.now())
@@ -72,16 +87,6 @@ class Authorizer:
         if not reach.everything or reach.never:
             call.visible = reach.includes
         return Ok(None)
-
-    def _lists(self, route: Route) -> bool:
-        """Whether the route answers with a page of things, which `Call.page` can narrow."""
-        known = self._pages.get(route.name)
-        if known is None:
-            from shared.http.models import Page
-
-            generic = getattr(route.response, "__pydantic_generic_metadata__", {})
-            known = self._pages[route.name] = route.method == "GET" and generic.get("origin") is Page
-        return known
 
     async def _note(self, call: Call, permission: str, resource: str | None, reason: str) -> None:
         target = Target(kind="permission", id=permission, name=resource)

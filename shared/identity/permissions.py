@@ -215,6 +215,8 @@ DESCRIPTIONS: dict[Permission, str] = {
 
 def table() -> str:
     """The page docs/reference/permissions.md."""
+    from shared.identity.access import limit_of
+
     roles = list(Role)
     lines = [
         "# Who may what",
@@ -222,17 +224,17 @@ def table() -> str:
         "Written from `shared/identity/permissions.py` by `python -m shared.identity.permissions`; a test compares the two.",
         "",
         "A member has one role: a built-in one, or one that the organization has made of the permissions below. A grant",
-        "adds a single permission to one member, a deny takes one away; either may be limited to one server, node or",
-        "template, and to a time. A deny beats every grant and every role. Nobody gives what they lack, and nobody changes",
+        "adds a single permission to one member, a deny takes one away; either may be limited to a time, and to one thing of",
+        "the kind that the table names. Lists, and actions on many things, then leave the others out. A deny beats every grant and every role. Nobody gives what they lack, and nobody changes",
         "the rights of a member who holds more than they do. An API key can do what its scopes say and its maker still may,",
         "whichever is less; no key may delete or hand over the organization, or make keys.",
         "",
-        f"| permission | lets one | {' | '.join(roles)} |",
-        f"|---|---|{'|'.join(':-:' for _ in roles)}|",
+        f"| permission | lets one | can be limited to one | {' | '.join(roles)} |",
+        f"|---|---|---|{'|'.join(':-:' for _ in roles)}|",
     ]
     for permission, text in DESCRIPTIONS.items():
         marks = ("yes" if permission in ROLE_PERMISSIONS[role] else "" for role in roles)
-        lines.append(f"| `{permission}` | {text} | {' | '.join(marks)} |")
+        lines.append(f"| `{permission}` | {text} | {limit_of(permission) or ''} | {' | '.join(marks)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.audit.models import Actor, AuditEvent, Target
 from shared.audit.service import Audit
-from shared.identity.access import Effect, Grant, Resource
+from shared.identity.access import Effect, Grant, Resource, limit_of
 from shared.identity.authorizer import Person
 from shared.identity.caller import Caller
 from shared.identity.errors import CannotPassOn
@@ -152,11 +152,13 @@ class Members:
 
         Raises:
             CannotPassOn: the actor lacks it, there or for that long.
+            Invalid: the permission is not about a thing of that kind: the limit would mean nothing.
             NotOverThem, MemberNotFound, TooManyGrants
         """
         now = self._clock.now()
         if expires_at is not None and expires_at <= now:
             raise Invalid(f"expires_at is {(now - expires_at).total_seconds():.0f} s ago")
+        _check_limit(permission, resource)
         allowed = by.access.may_pass_on(permission, resource, expires_at, now)
         if isinstance(allowed, Denied):
             raise CannotPassOn(allowed.reason)
@@ -246,3 +248,12 @@ class Members:
     ) -> AuditEvent:
         about = Target(kind="member", id=target.id, name=target.name)
         return self._audit.entry(org, actor, action, about, before=before, after=after)
+
+
+def _check_limit(permission: Permission, resource: Resource | None) -> None:
+    """A limit that nothing would ask for is refused, so that nobody relies on it."""
+    kind = limit_of(permission)
+    if resource is None or resource.kind is kind:
+        return
+    allowed = f"to one {kind.value}" if kind is not None else "to nothing"
+    raise Invalid(f"{permission.value} can be limited {allowed}, not to one {resource.kind.value}")

@@ -176,12 +176,16 @@ class Refused:
     """No node can take it; why, for each."""
 
     verdicts: tuple[Verdict, ...]
+    withheld: int = 0  # nodes that are not the caller's to know of
 
     @property
     def reason(self) -> str:
         """One sentence for a refusal."""
+        if not self.verdicts and self.withheld:
+            return f"no node has room, of {self.withheld} that you may not see"
         if not self.verdicts:
             return "the organization has no nodes: enrol a machine first"
         named = [f"{v.node_name}: {'; '.join(reason.text for reason in v.reasons)}" for v in self.verdicts[:10]]
         more = f" (and {len(self.verdicts) - 10} more nodes)" if len(self.verdicts) > 10 else ""
-        return f"no node has room. {' | '.join(named)}{more}"
+        hidden = f" (and {self.withheld} that you may not see)" if self.withheld else ""
+        return f"no node has room. {' | '.join(named)}{more}{hidden}"

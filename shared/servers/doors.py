@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from shared.audit.actors import actor_of
 from shared.http.models import Out, Reply, accepted
 from shared.identity.permissions import Permission
+from shared.placement.models import Placed, Refused, Verdict
 from shared.platform.errors import Fault, Invalid
+from shared.servers.errors import NoRoom
 from shared.servers.flows import start_flow
 from shared.servers.lifecycle import Event, Status
 from shared.servers.models import status_of
-from shared.servers.views import Bulk, ServerCreate, ServerView
+from shared.servers.views import Bulk, PlacementTry, ServerCreate, ServerView
 
 if TYPE_CHECKING:
     from shared.http.call import Call
@@ -64,11 +66,29 @@ class ItemResult(Out):
 async def create(call: Call, body: ServerCreate) -> Asked:
     """Write a server down and begin its provisioning."""
     server_id, task_id = call.new_id("srv"), call.new_id("tsk")
-    made = await call.services.servers.creation.create(
-        call.org, body, server_id=server_id, task_id=task_id, actor=actor_of(call)
-    )
+    try:
+        made = await call.services.servers.creation.create(
+            call.org, body, server_id=server_id, task_id=task_id, actor=actor_of(call)
+        )
+    except NoRoom as refusal:
+        raise await within_reach(call, refusal) from refusal
     await start_flow(call.durable, made.task)
     return made
+
+
+async def within_reach(call: Call, refusal: NoRoom) -> NoRoom:
+    """The refusal without what it says of nodes that are kept from the caller."""
+    reach = await call.services.identity.authorizer.reach(call, Permission.NODES_READ)
+    verdicts = refusal.refused.verdicts
+    shown = tuple(verdict for verdict in verdicts if not reach.withholds(verdict.node_id))
+    return refusal if len(shown) == len(verdicts) else NoRoom(Refused(shown, withheld=len(verdicts) - len(shown)))
+
+
+async def place_nowhere(call: Call, body: PlacementTry) -> tuple[Placed | None, list[Verdict]]:
+    """Where a server would go, and what speaks against each node that is not kept from the caller."""
+    placed, verdicts = await call.services.servers.creation.dry_run(call.org, body)
+    reach = await call.services.identity.authorizer.reach(call, Permission.NODES_READ)
+    return placed, [verdict for verdict in verdicts if not reach.withholds(verdict.node_id)]
 
 
 async def ask(
@@ -108,6 +128,8 @@ async def bulk(call: Call, body: Bulk) -> list[ItemResult]:
     while True:
         found, _ = await call.services.servers.page(call.org, filters={}, labels=body.labels, limit=100, cursor=cursor)
         for server in found.items:
+            if call.visible is not None and not call.visible(server.id):
+                continue
             results.append(await _one(call, server.id, server.name, event))
             if len(results) >= MAX_BULK:
                 return results

@@ -17,7 +17,8 @@ class NoRoom(Fault):
             for verdict in refused.verdicts[:50]
             for reason in verdict.reasons
         ]
-        super().__init__(refused.reason, errors=errors, nodes=len(refused.verdicts))
+        super().__init__(refused.reason, errors=errors, nodes=len(refused.verdicts) + refused.withheld)
+        self.refused = refused
 
 
 class NameTaken(Fault):
