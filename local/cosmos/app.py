@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +14,7 @@ from local.cosmos.engine import Engine
 from local.cosmos.errors import CosmosError, Substatus, not_found
 from local.cosmos.explorer import explorer_file
 from local.cosmos.headers import check_headers
-from local.cosmos.http import Answer, Headers, Request, Response
+from local.cosmos.http import Answer, Done, Headers, Request, Response
 from local.cosmos.local_api import serve_local
 from local.cosmos.model import Container
 from local.cosmos.routes import match, signed_resource
@@ -106,7 +106,8 @@ class App:
             log.error("%s /%s failed", request.method, "/".join(request.segments), exc_info=error)
             error = CosmosError(500, "The endpoint failed; its log says why.")
         if error.status != 429:
-            self._book(request, Operation.METADATA, error.charge)
+            done = [Done("refused", request.segments[5], error.charge)] if len(request.segments) > 5 else []
+            self._book(request, Operation.METADATA, error.charge, done)
         return Response(
             error.status, error.body(), {"x-ms-substatus": str(error.substatus), **error.headers}, error.charge
         )
@@ -125,15 +126,15 @@ class App:
             raise
 
     def _booked(self, request: Request, response: Response) -> Response:
-        self._book(request, response.operation, response.charge)
+        self._book(request, response.operation, response.charge, response.done)
         if self.engine.faults.orders:
             self.engine.faults.strike(request, after=True)
         return response
 
-    def _book(self, request: Request, operation: Operation, charge: float) -> None:
+    def _book(self, request: Request, operation: Operation, charge: float, done: Sequence[Done] = ()) -> None:
         container = self._container(request)
         database, name = ("", "") if container is None else (container.database.id, container.id)
-        self.engine.meter.record(database, name, operation, charge)
+        self.engine.meter.record(database, name, operation, charge, done)
         if self.engine.budget is not None and container is not None:
             self.engine.budget.charge(container.rid, request.now, charge)
 

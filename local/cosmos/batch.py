@@ -14,6 +14,7 @@ import orjson
 from local.cosmos import documents, shape
 from local.cosmos.documents import Condition, Outcome
 from local.cosmos.errors import CosmosError, bad_request
+from local.cosmos.http import Done
 from local.cosmos.model import Container
 from local.cosmos.partition import PartitionKey
 from local.cosmos.patch import patch
@@ -55,14 +56,15 @@ def parse(raw: bytes) -> list[dict[str, Any]]:
 
 def run(
     db: sqlite3.Connection, container: Container, key: PartitionKey, operations: list[dict[str, Any]], now: int
-) -> tuple[bytes, float]:
-    """Carry out all operations within the caller's unit of work; the answer's body and the charge.
+) -> tuple[bytes, float, list[Done]]:
+    """Carry out all operations within the caller's unit of work; the answer's body, the charge, and what it is made of.
 
     Raises:
         BatchFailed: the unit must be undone; carries the answer for the client.
         CosmosError: 400, an operation belongs to another partition.
     """
     results: list[dict[str, Any]] = []
+    done: list[Done] = []
     charge = 0.0
     for number, operation in enumerate(operations):
         try:
@@ -72,8 +74,10 @@ def run(
                 raise
             raise BatchFailed(_failure(len(operations), number, error), charge + error.charge) from error
         charge += outcome.charge
+        item_id = operation.get("id") or operation["resourceBody"]["id"]
+        done.append(Done(operation["operationType"].lower(), item_id, outcome.charge))
         results.append(_result(outcome))
-    return orjson.dumps(results), round(charge, 2)
+    return orjson.dumps(results), round(charge, 2), done
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def delete(
     check_condition(container, row, condition)
     remove(db, container, row.rid)
     _keep_lsn(db, container, container.next_lsn())
-    return Outcome(204, charges.delete(len(row.body)))
+    return Outcome(204, charges.delete(len(row.body), container.terms.count(orjson.loads(row.body))))
 
 
 def remove(db: sqlite3.Connection, container: Container, rid: int) -> None:
@@ -212,7 +212,8 @@ def _insert(
         (lsn, key.text, item_id, key.epk, lsn, now, expires, body.decode()),
     )
     _keep_lsn(db, container, lsn)
-    return Outcome(201, charges.insert(len(body)), body, container.etag(lsn))
+    charge = charges.insert(len(body), container.terms.count(document))
+    return Outcome(201, charge, body, container.etag(lsn))
 
 
 def overwrite(
@@ -230,7 +231,8 @@ def overwrite(
         (lsn, now, expires, body.decode(), row.rid),
     )
     _keep_lsn(db, container, lsn)
-    return Outcome(200, charges.replace(len(body)), body, container.etag(lsn))
+    charge = charges.replace(len(body), container.terms.count(document))
+    return Outcome(200, charge, body, container.etag(lsn))
 
 
 def _complete(

@@ -205,9 +205,9 @@ async def delete_partition(engine: Engine, request: Request) -> Response:
     container, key = locate(engine, request)
     with engine.storage.committer.unit() as db:
         gone = db.execute(
-            f"DELETE FROM {container.table} WHERE epk=? AND +pk=? RETURNING length(body)", (key.epk, key.text)
+            f"DELETE FROM {container.table} WHERE epk=? AND +pk=? RETURNING CAST(body AS BLOB)", (key.epk, key.text)
         ).fetchall()
         db.execute("DELETE FROM unique_values WHERE container=? AND pk=?", (container.rid, key.text))
     await engine.storage.committer.committed()
-    charge = round(sum(charges.delete(size) for (size,) in gone), 2)
+    charge = round(sum(charges.delete(len(body), container.terms.count(orjson.loads(body))) for (body,) in gone), 2)
     return Response(200, None, item_headers(engine, container, key.epk), charge, Operation.DELETE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from local.cosmos.charges import METADATA, Operation
 from local.cosmos.errors import bad_request
@@ -73,6 +74,14 @@ class Request:
             raise bad_request(f"The header {name} must be a whole number, not {text!r}.") from None
 
 
+class Done(NamedTuple):
+    """What was done to one item, and its part of the charge."""
+
+    operation: str
+    id: str
+    charge: float
+
+
 @dataclass(slots=True)
 class Response:
     """An answer: JSON, or nothing."""
@@ -83,6 +92,7 @@ class Response:
     charge: float = METADATA
     operation: Operation = Operation.METADATA
     content_type: str = "application/json"
+    done: Sequence[Done] = ()  # to which items, for the meter; of a batch each
 
 
 # Most requests are answered at once; those that wait for a commit or a thread are answered later.

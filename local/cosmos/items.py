@@ -10,7 +10,7 @@ from local.cosmos.charges import Operation
 from local.cosmos.documents import Condition, Outcome
 from local.cosmos.engine import Engine
 from local.cosmos.errors import bad_request
-from local.cosmos.http import Request, Response
+from local.cosmos.http import Done, Request, Response
 from local.cosmos.model import Container
 from local.cosmos.partition import PartitionKey
 from local.cosmos.patch import patch
@@ -43,13 +43,15 @@ def answer(
     key: PartitionKey,
     outcome: Outcome,
     operation: Operation,
+    item_id: str,
 ) -> Response:
     """The response to an operation on one item."""
     headers = item_headers(engine, container, key.epk)
     if outcome.etag is not None:
         headers["etag"] = outcome.etag
     minimal = operation is not Operation.READ and request.headers.get("prefer").lower() == "return=minimal"
-    return Response(outcome.status, None if minimal else outcome.body, headers, outcome.charge, operation)
+    done = [Done(operation.value, item_id, outcome.charge)]
+    return Response(outcome.status, None if minimal else outcome.body, headers, outcome.charge, operation, done=done)
 
 
 def item_headers(engine: Engine, container: Container, epk: str) -> dict[str, str]:
@@ -71,7 +73,7 @@ def read_item(engine: Engine, request: Request) -> Response:
     outcome = documents.read(
         engine.storage.reader, container, key, request.segments[5], _condition(request), request.second
     )
-    return answer(engine, request, container, key, outcome, Operation.READ)
+    return answer(engine, request, container, key, outcome, Operation.READ, request.segments[5])
 
 
 async def _write(
@@ -80,12 +82,13 @@ async def _write(
     container: Container,
     key: PartitionKey,
     operation: Operation,
+    item_id: str,
     work: Callable[[sqlite3.Connection], Outcome],
 ) -> Response:
     with engine.storage.committer.unit() as db:
         outcome = work(db)
     await engine.storage.committer.committed()
-    return answer(engine, request, container, key, outcome, operation)
+    return answer(engine, request, container, key, outcome, operation, item_id)
 
 
 async def create_item(engine: Engine, request: Request) -> Response:
@@ -101,6 +104,7 @@ async def create_item(engine: Engine, request: Request) -> Response:
             container,
             key,
             Operation.UPSERT,
+            str(document.get("id")),
             lambda db: documents.upsert(db, container, key, document, condition, request.second),
         )
     return await _write(
@@ -109,6 +113,7 @@ async def create_item(engine: Engine, request: Request) -> Response:
         container,
         key,
         Operation.CREATE,
+        str(document.get("id")),
         lambda db: documents.create(db, container, key, document, request.second),
     )
 
@@ -124,6 +129,7 @@ async def replace_item(engine: Engine, request: Request) -> Response:
         container,
         key,
         Operation.REPLACE,
+        request.segments[5],
         lambda db: documents.replace(
             db, container, key, request.segments[5], document, _condition(request), request.second
         ),
@@ -139,6 +145,7 @@ async def delete_item(engine: Engine, request: Request) -> Response:
         container,
         key,
         Operation.DELETE,
+        request.segments[5],
         lambda db: documents.delete(db, container, key, request.segments[5], _condition(request), request.second),
     )
 
@@ -153,6 +160,7 @@ async def patch_item(engine: Engine, request: Request) -> Response:
         container,
         key,
         Operation.PATCH,
+        request.segments[5],
         lambda db: patch(db, container, key, request.segments[5], body, _condition(request), request.second),
     )
 
@@ -165,9 +173,9 @@ async def run_batch(engine: Engine, request: Request) -> Response:
     operations = batch.parse(request.body)
     try:
         with engine.storage.committer.unit() as db:
-            body, charge = batch.run(db, container, key, operations, request.second)
+            body, charge, done = batch.run(db, container, key, operations, request.second)
     except batch.BatchFailed as failure:
         return Response(207, failure.body, item_headers(engine, container, key.epk), failure.charge, Operation.BATCH)
     await engine.storage.committer.committed()
     headers = item_headers(engine, container, key.epk)
-    return Response(200, body, headers, charge, Operation.BATCH)
+    return Response(200, body, headers, charge, Operation.BATCH, done=done)

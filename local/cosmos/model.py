@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from local.cosmos.partition import KeyDefinition, parse_path
 from local.cosmos.schema import items_table
+from local.cosmos.terms import Terms
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ class Container:
     link: str = field(init=False)
     header_link: str = field(init=False)
     unique_paths: list[list[tuple[str, ...]]] = field(init=False)
+    terms: Terms = field(init=False)
     indexes: set[str] = field(default_factory=set)
     served_orders: dict[str, int] = field(default_factory=dict)  # query text -> version that serves its ORDER BY
 
@@ -79,6 +81,7 @@ class Container:
         self.key = KeyDefinition.parse(definition.get("partitionKey"))
         keys = (definition.get("uniqueKeyPolicy") or {}).get("uniqueKeys") or []
         self.unique_paths = [[parse_path(path) for path in key["paths"]] for key in keys]
+        self.terms = Terms(definition.get("indexingPolicy") or {})
 
     @property
     def default_ttl(self) -> int | None:

@@ -19,6 +19,7 @@ from local.cosmos.continuation import TokenSigner
 from local.cosmos.engine import Engine, Options
 from local.cosmos.errors import CosmosError
 from local.cosmos.housekeeping import purge_all
+from local.cosmos.indexing import DEFAULT_POLICY
 from local.cosmos.jsonvalue import UNDEFINED, canonical, sort_key
 from local.cosmos.partition import KeyDefinition, parse_path, prefix_range
 from local.cosmos.query.execution import QueryRun, run_page
@@ -26,6 +27,7 @@ from local.cosmos.query.indexes import is_indexed, wanted_index
 from local.cosmos.query.parser import parse
 from local.cosmos.query.plan import make_plan
 from local.cosmos.query.routing import pinned
+from local.cosmos.terms import Terms
 from local.cosmos.ttl import expiry
 from tests.unit.cosmos.engines import NOW, everything, fill, open_storage, query
 
@@ -107,11 +109,69 @@ def test_charges_meet_the_published_anchors() -> None:
     kilobyte = 1024
     assert charges.read(kilobyte) == 1.0
     assert charges.read(100 * kilobyte) == 10.0
-    assert 5 <= charges.insert(kilobyte) <= 6
-    assert 45 <= charges.insert(100 * kilobyte) <= 55
-    assert 9 <= charges.replace(kilobyte) <= 11
+    for size, units in ((1, 4.95), (4, 6.67), (16, 9.52), (64, 22.67), (100, 50.0)):
+        assert charges.insert(size * kilobyte, 0) == units
+        assert charges.delete(size * kilobyte, 0) == units
+        assert charges.replace(size * kilobyte, 0) == pytest.approx(2 * units, abs=0.01)
+    for size, units in ((4, 1.14), (16, 1.67), (64, 4.76)):
+        assert charges.read(size * kilobyte) == units
+    assert charges.insert(10, 0) == charges.insert(kilobyte, 0), "nothing is cheaper than a kilobyte"
+    assert charges.insert(1000 * kilobyte, 0) > 10 * charges.insert(64 * kilobyte, 0)
     assert charges.query(0, 0, 0) == 2.3
     assert charges.query(100, 50_000, 50_000) > charges.query(10, 5_000, 5_000) > 2.3
+
+
+def _person(first: str, family: str | None = None, **more: object) -> dict[str, object]:
+    return {"FamilyName": family, "FirstName": first, **more}
+
+
+FAMILIES = {  # items of the .NET tutorial, and what its text says that they cost with everything indexed
+    11.43: {
+        "id": "Andersen.1",
+        "LastName": "Andersen",
+        "Parents": [_person("Thomas"), _person("Mary Kay")],
+        "Children": [_person("Henriette", Gender="female", Grade=5, Pets=[{"GivenName": "Fluffy"}])],
+        "Address": {"State": "WA", "County": "King", "City": "Seattle"},
+        "IsRegistered": False,
+    },
+    14.29: {
+        "id": "Wakefield.7",
+        "LastName": "Wakefield",
+        "Parents": [_person("Robin", "Wakefield"), _person("Ben", "Miller")],
+        "Children": [
+            _person(
+                "Jesse", "Merriam", Gender="female", Grade=8, Pets=[{"GivenName": "Goofy"}, {"GivenName": "Shadow"}]
+            ),
+            _person("Lisa", "Miller", Gender="female", Grade=1, Pets=None),
+        ],
+        "Address": {"State": "NY", "County": "Manhattan", "City": "NY"},
+        "IsRegistered": True,
+    },
+}
+
+
+@pytest.mark.parametrize("units", FAMILIES)
+def test_what_is_indexed_costs_what_the_service_said_it_does(units: float) -> None:
+    indexed = Terms(DEFAULT_POLICY).count(FAMILIES[units])
+    assert charges.insert(700, indexed) == pytest.approx(units, rel=0.01)
+
+
+NAMED = {"includedPaths": [{"path": "/a/?"}, {"path": "/b/*"}], "excludedPaths": [{"path": "/*"}]}
+
+
+@pytest.mark.parametrize(
+    ("what", "policy", "item", "count"),
+    [
+        ("everything", DEFAULT_POLICY, {"id": "1", "a": 1, "b": [1, 2], "c": {"d": None}, "_etag": "x", "_ts": 1}, 4),
+        ("a part is left out", {**DEFAULT_POLICY, "excludedPaths": [{"path": "/c/*"}]}, {"a": 1, "c": {"d": 1}}, 1),
+        ("named paths alone", NAMED, {"id": "1", "a": 1, "b": {"c": 1, "d": [2, 3]}, "e": 5}, 4),
+        ("what is named and missing is indexed too", NAMED, {"id": "1", "e": 5}, 2),
+        ("nothing", {"includedPaths": [], "excludedPaths": [{"path": "/*"}]}, {"a": 1}, 0),
+        ("no index at all", {"indexingMode": "none"}, {"a": 1}, 0),
+    ],
+)
+def test_indexed_values_are_counted(what: str, policy: dict[str, object], item: dict[str, object], count: int) -> None:
+    assert Terms(policy).count(item) == count, what
 
 
 def test_a_budget_counts_each_second_and_container_by_itself() -> None:
