@@ -7,7 +7,8 @@ import statistics
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,47 @@ def report(house: HouseForTests) -> dict[str, Any]:
     return found
 
 
-def spent(house: HouseForTests, act: Callable[[], None]) -> tuple[dict[str, int], float]:
-    """Executions by function and request units that `act` brought about."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What something brought about: executions by function; requests and request units by container, operation, kind of item."""
+
+    calls: Mapping[str, int]
+    work: Mapping[str, tuple[int, float]]
+
+    @property
+    def units(self) -> float:
+        """All request units."""
+        return sum(units for _, units in self.work.values())
+
+
+def spent(house: HouseForTests, act: Callable[[], None]) -> Spent:
+    """What `act` brought about. What runs by the clock is left out: the fleet's liveness costs the same without servers."""
     before = report(house)
     act()
     time.sleep(1.0)  # what is still being written down is written down
     after = report(house)
     was = {each["name"]: each["executions"] for each in before["functions"]}
     calls = {each["name"]: each["executions"] - was.get(each["name"], 0) for each in after["functions"]}
-    calls = {name: count for name, count in calls.items() if count and name not in CLOCKWORK}
-    return calls, after["totals"]["request_units"] - before["totals"]["request_units"]
+    earlier, work = counted(before), {}
+    for what, (requests, units) in counted(after).items():
+        more, dearer = earlier.get(what, (0, 0.0))
+        if requests > more and not what.startswith("fleet "):
+            work[what] = (requests - more, units - dearer)
+    return Spent({name: count for name, count in calls.items() if count and name not in CLOCKWORK}, work)
+
+
+def counted(found: dict[str, Any]) -> dict[str, tuple[int, float]]:
+    """The store's own counts: `tenants replace srv`, `tenants query`."""
+    rows: dict[str, tuple[int, float]] = {}
+    for source in found["sources"].values():
+        for name, container in (source.get("containers") or {}).items():
+            short = name.rpartition("/")[2]
+            kinds = {f"{short} {kind}": counts for kind, counts in container.get("kinds", {}).items()}
+            queries = {f"{short} {name}": container["operations"].get(name) for name in ("query", "feed")}
+            for what, counts in {**kinds, **queries}.items():
+                if counts:
+                    rows[what] = (counts["requests"], counts["request_units"])
+    return rows
 
 
 def wait_quietly(agent: AgentProcess, text: str, count: int) -> None:
@@ -51,8 +83,9 @@ def wait_quietly(agent: AgentProcess, text: str, count: int) -> None:
     time.sleep(1.5)  # the last reports arrive
 
 
-def bill(run: Bench, what: str, count: int, calls: dict[str, int], units: float, most: tuple[int, int]) -> None:
-    """One line of the table: executions, request units, money at list price."""
+def bill(run: Bench, what: str, count: int, found: Spent, most: tuple[int, int]) -> None:
+    """The bill of one: executions, request units, money at list price; and where each unit goes."""
+    calls, units = found.calls, found.units
     executions = sum(calls.values()) / count
     run.figure(f"{what}: executions", round(executions, 2), at_most=most[0])
     run.figure(f"{what}: request units", round(units / count, 1), at_most=most[1])
@@ -62,6 +95,8 @@ def bill(run: Bench, what: str, count: int, calls: dict[str, int], units: float,
     run.figure(f"{what}: USD at list price, alone on its instance", round(usd, 6))
     shown = {name: round(calls[name] / count, 1) for name in sorted(calls, key=lambda name: -calls[name])}
     run.note(f"{what}: by function", json.dumps(shown))
+    for name, (requests, dear) in sorted(found.work.items(), key=lambda row: -row[1][1]):
+        run.note(f"{what}: {name}", f"{dear / count:5.2f} RU in {requests / count:.1f} requests")
 
 
 @bench("servers-bill")
@@ -87,8 +122,7 @@ def _measure(run: Bench, house: HouseForTests, api: ApiClient, agent: AgentProce
             made.append(servers.create(f"one-{number}")["server_id"])
             wait_quietly(agent, "listening on", number + 2)
 
-    calls, units = spent(house, provision)
-    bill(run, "provisioning", COUNT, calls, units, (9, 60))
+    bill(run, "provisioning", COUNT, spent(house, provision), (9, 60))
 
     for server_id in made:
         servers.done(server_id, "stop")
@@ -98,8 +132,7 @@ def _measure(run: Bench, house: HouseForTests, api: ApiClient, agent: AgentProce
             api.post(f"/v1/servers/{server_id}/start")
             wait_quietly(agent, "listening on", number + 2)
 
-    calls, units = spent(house, start)
-    bill(run, "start", COUNT, calls, units, (4, 30))
+    bill(run, "start", COUNT, spent(house, start), (4, 30))
     _latency(run, servers)
 
 

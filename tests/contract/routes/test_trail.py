@@ -95,6 +95,29 @@ def gaps(entry: dict[str, Any], who: str, request: str) -> list[str]:
     return [f"{entry['action']}: {name}" for name, is_told in told.items() if not is_told]
 
 
+GUARDED = [route for route in functions.declared() if route.permission is not None]
+
+
+def test_every_refusal_of_permission_is_in_the_trail(world: World) -> None:
+    """Of each guarded route; by the billing role, which may least, or by a key where it may."""
+    key = ApiClient(world.house.api, world.key_with(Permission.ROLES_READ))
+    silent: list[str] = []
+    for route in GUARDED:
+        permission = Permission(str(route.permission))
+        billing = permission not in ROLE_PERMISSIONS[Role.BILLING]
+        client = world.roles[Role.BILLING] if billing else key
+        if permission is Permission.ROLES_READ:
+            continue  # what the key may; the billing role may it as well
+        reply = client.call(route.method, malformed(route), None if route.method == "GET" else {})
+        assert reply.status_code == 403, f"{route.path}: {reply.text}"
+        found = entries_of(world.owner, reply.headers["X-Request-Id"])
+        if [(e["action"], e["outcome"], e["target"]["id"]) for e in found] != [
+            ("access.refused", "refused", permission.value)
+        ] or not found[0]["reason"]:
+            silent.append(f"{route.method} {route.path}: {found}")
+    assert silent == []
+
+
 @pytest.mark.slow
 def test_every_change_is_in_the_trail(world: World) -> None:
     world.bodies["create_server"] = {"name": f"{MARK[:30]}-2", "template": "echo"}
@@ -129,26 +152,3 @@ def test_every_change_is_in_the_trail(world: World) -> None:
             name = route.path.rsplit("{", 1)[-1].rstrip("}")
             world.things.pop(name, None)
     assert (silent, lacking, refused) == ([], [], [])
-
-
-GUARDED = [route for route in functions.declared() if route.permission is not None]
-
-
-def test_every_refusal_of_permission_is_in_the_trail(world: World) -> None:
-    """Of each guarded route; by the billing role, which may least, or by a key where it may."""
-    key = ApiClient(world.house.api, world.key_with(Permission.ROLES_READ))
-    silent: list[str] = []
-    for route in GUARDED:
-        permission = Permission(str(route.permission))
-        billing = permission not in ROLE_PERMISSIONS[Role.BILLING]
-        client = world.roles[Role.BILLING] if billing else key
-        if permission is Permission.ROLES_READ:
-            continue  # what the key may; the billing role may it as well
-        reply = client.call(route.method, malformed(route), None if route.method == "GET" else {})
-        assert reply.status_code == 403, f"{route.path}: {reply.text}"
-        found = entries_of(world.owner, reply.headers["X-Request-Id"])
-        if [(e["action"], e["outcome"], e["target"]["id"]) for e in found] != [
-            ("access.refused", "refused", permission.value)
-        ] or not found[0]["reason"]:
-            silent.append(f"{route.method} {route.path}: {found}")
-    assert silent == []
