@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import tempfile
 import time
@@ -16,13 +17,19 @@ from shared.nodes.certificates import Holder
 from shared.nodes.models import Pulse, Roster
 from shared.platform.ids import NodeId, OrgId
 from shared.store.documents import Document
+from tests.benchmarks.fleet_doors import Door, doors
+from tests.benchmarks.fleet_month import Fleet, Month, TurnedClock
 from tests.benchmarks.harness import Bench, bench
 from tests.support.house import HouseForTests
 
 NODES = 10_000
 MINUTES = 2
 NAIVE_SAMPLE = 200
-MONTH_MINUTES = 30 * 24 * 60
+MONTH_SECONDS = 30 * 86_400.0
+NAIVE_LOG_BYTES = 3000  # what the platform writes about a call when nobody tells it not to
+BUSY = 0.7  # of a core, above which another instance is taken
+SIZES = (500, 1000, 2000)  # of fleets whose beats are counted: what a node costs must not depend on it
+WARM_DAYS, DAYS = 0.02, 0.04
 # List prices, USD: Functions Flex 0.40 a million executions and 0.000026 a GB-s; Cosmos serverless 0.25 a million units;
 # Service Bus Standard 0.80 a million operations; log ingestion 2.30 a GB.
 EXECUTION, UNIT, OPERATION, GIB_SECOND, LOG_BYTE = 0.40e-6, 0.25e-6, 0.80e-6, 0.000026, 2.30 / 2**30
@@ -37,33 +44,35 @@ class NaiveNode(Document):
     filling: str = "x" * 700
 
 
-class TurnedClock:
-    """A clock that the bench turns: a month need not last one."""
-
-    def __init__(self) -> None:
-        from datetime import UTC, datetime
-
-        self.moment = datetime.now(UTC)
-
-    def now(self) -> Any:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return self.moment.timestamp()
-
-
 @bench("agent-beats")
 def agent_beats(run: Bench) -> None:
-    """Beats of 10,000 nodes: CPU of the server side, request units, and money against one call, read and replace each 30 s."""
+    """Beats of 10,000 nodes: CPU of the server side, request units, and money against one call, read and replace each 30 s.
+
+    Executions, operations, log and seconds are those of the host's meter for a sample over HTTP and through the queue;
+    beats and request units are counted in a simulated life (`fleet_month`). Only the number of nodes is scaled.
+    """
+    with doors() as sample:
+        https = sample.https()
+        queues = {
+            100: sample.queue(100 / 60, 40),
+            10_000: sample.queue(10_000 / 60, 1500),
+            1_000_000: sample.queue(0, 1500),
+        }
+    run.figure("HTTPS, the host's meter: executions a beat", https.executions)
+    run.figure("HTTPS: CPU of the host a beat", round(https.cpu * 1e3, 2), "ms")
+    run.figure("HTTPS: bytes of log a beat", https.log_bytes)
+    for nodes, queue in queues.items():
+        run.figure(f"queue at the rate of {nodes:,} nodes: executions a beat", round(queue.executions, 3))
+        run.figure(f"queue at the rate of {nodes:,} nodes: operations a beat", round(queue.operations, 2))
     with (
         tempfile.TemporaryDirectory() as name,
         HouseForTests(Path(name) / "house", "cosmos", "containers") as house,
     ):
         os.environ.update(house.settings())
-        asyncio.run(_run(run))
+        asyncio.run(_run(run, https, queues))
 
 
-async def _run(run: Bench) -> None:
+async def _run(run: Bench, https: Door, queues: dict[int, Door]) -> None:
     from shared.composition import Services
     from shared.platform.settings import load_settings
     from shared.store.charge import measured
@@ -81,6 +90,10 @@ async def _run(run: Bench) -> None:
     beats = NODES * MINUTES
     units_a_beat = charge.units / beats
     naive_units, naive_cpu = await _naive(services)
+    months = [await _counted(services, clock, size) for size in SIZES]
+    if wanted := os.environ.get("FLEET_MONTH"):  # "25:30": nodes, days
+        nodes, days = wanted.split(":")
+        months.append(await _counted(services, clock, int(nodes), float(days)))
     await services.close()
     run.figure("first beats of all: request units a node", round(warm.units / NODES, 2))
     run.figure("CPU a beat, behind the door", round(cpu / beats * 1e6, 1), "us")
@@ -89,7 +102,14 @@ async def _run(run: Bench) -> None:
     run.figure("naive: request units a beat", round(naive_units, 2))
     run.figure("naive: CPU a beat", round(naive_cpu * 1e6, 1), "us")
     run.figure("wall of the bench", round(wall, 1), "s")
-    _money(run, units_a_beat, naive_units)
+    for month in months:
+        label = f"{month.nodes:,} nodes, {month.days:g} days counted, a node and month"
+        run.figure(f"{label}: beats", round(month.beats_a_month))
+        run.figure(f"{label}: request units of beats", round(month.beating.units / month.nodes / month.days * 30))
+        run.figure(f"{label}: request units of sweeps", round(month.sweeping.units / month.nodes / month.days * 30))
+    widest = [month.beating.units / month.nodes / month.days for month in months[: len(SIZES)]]
+    run.figure("request units a node: largest fleet / smallest", round(widest[-1] / widest[0], 3), at_most=1.1)
+    _money(run, months[len(SIZES) - 1], https, queues, naive_units)
 
 
 async def _fleet(services: Any) -> list[Holder]:
@@ -105,6 +125,14 @@ async def _fleet(services: Any) -> list[Holder]:
             for place, (node, org) in enumerate(nodes)
         ]
     return holders
+
+
+async def _counted(services: Any, clock: TurnedClock, nodes: int, days: float = 0.0) -> Month:
+    fleet = Fleet(services, clock, nodes)
+    await fleet.make()
+    if not days:
+        await fleet.live(WARM_DAYS)
+    return await fleet.live(days or DAYS)
 
 
 async def _minute(services: Any, clock: TurnedClock, holders: list[Holder], minute: int) -> None:
@@ -137,26 +165,36 @@ async def _naive(services: Any) -> tuple[float, float]:
     return charge.units / NAIVE_SAMPLE, cpu / NAIVE_SAMPLE
 
 
-def _money(run: Bench, units: float, naive_units: float) -> None:
-    """USD a node and month by both ways and by both doors; an instance that is kept busy is shared by all."""
-    regular = 4 * 24 * 30 * 10.0  # figures that are written four times an hour, at about 10 units
+def _money(run: Bench, month: Month, https: Door, queues: dict[int, Door], naive_units: float) -> None:
+    """USD a node and month by both doors and by the naive way, for three sizes of a fleet."""
+    beats, naive_beats = month.beats_a_month, MONTH_SECONDS / 30
     for nodes in (100, 10_000, 1_000_000):
-        beats = MONTH_MINUTES
-        # Concurrent calls share an instance; one instance takes some 500 beats a second at 2 ms, and never less than one.
-        instances = max(1.0, nodes / 60 / 500)
-        seconds = 30 * 86_400 * instances * INSTANCE_GIB * GIB_SECOND / nodes
-        if nodes == 100:
-            seconds = beats * 1.0 * INSTANCE_GIB * GIB_SECOND  # alone on the instance each call is billed a second
-        https = beats * EXECUTION + seconds + (beats * units + regular) * UNIT
-        bus = beats * 3 * OPERATION + beats / 100 * EXECUTION + seconds / 10 + (beats * units + regular) * UNIT
-        naive_seconds = min(2 * beats * 1.0 * INSTANCE_GIB * GIB_SECOND, 2 * seconds)
-        naive = 2 * beats * (EXECUTION + naive_units * UNIT + 3000 * LOG_BYTE) + naive_seconds
-        bare = 2 * beats * (EXECUTION + naive_units * UNIT) + naive_seconds
+        # The rosters, pulses and sweeps of a shard are shared by its nodes: a small fleet has one shard all the same.
+        shared = month.sweeping.units / month.shards / month.days * 30 / min(nodes, 500)
+        units = (month.beating.units / month.nodes / month.days * 30 + shared) * UNIT
+        queue = queues[nodes]
+        ours = _active(nodes, beats, https.cpu) + units + beats * (EXECUTION + https.log_bytes * LOG_BYTE)
+        told = beats * (queue.operations * OPERATION + queue.executions * (EXECUTION + queue.log_bytes * LOG_BYTE))
+        bus = _active(nodes, beats * queue.executions, queue.cpu / max(queue.executions, 1e-9)) + units + told
+        calls = naive_beats * (EXECUTION + naive_units * UNIT) + _active(nodes, naive_beats, https.cpu)
+        naive = calls + naive_beats * NAIVE_LOG_BYTES * LOG_BYTE
         label = f"{nodes:,} nodes, USD a node-month"
-        run.figure(f"{label}: HTTPS (ours)", round(https, 4))
+        run.figure(f"{label}: HTTPS (ours)", round(ours, 4))
         run.figure(f"{label}: reports queue", round(bus, 4))
         run.figure(f"{label}: naive", round(naive, 4))
-        run.figure(f"{label}: naive without its log", round(bare, 4))
+        run.figure(f"{label}: naive without its log", round(calls, 4))
         if nodes == 10_000:
-            run.figure("naive / ours at 10,000 nodes", round(naive / https, 1), at_least=20)
-            run.figure("naive without its log / ours at 10,000 nodes", round(bare / https, 1))
+            run.figure("naive / ours at 10,000 nodes", round(naive / ours, 1), at_least=20)
+            run.figure("naive without its log / ours at 10,000 nodes", round(calls / ours, 1))
+            run.figure("request units, naive / ours", round(naive_beats * naive_units * UNIT / units, 1))
+
+
+def _active(nodes: int, calls: float, cpu: float) -> float:
+    """USD a node and month for the time that instances are active.
+
+    A call keeps its instance active for a billed second at least, which calls beside and behind it share: so many a second
+    at random cover 1 - exp(-rate) of the time of one instance. From where one instance is too little, so many as it takes.
+    """
+    rate = nodes * calls / MONTH_SECONDS
+    instances = max(1.0 - math.exp(-rate), rate * cpu / BUSY)
+    return MONTH_SECONDS * instances * INSTANCE_GIB * GIB_SECOND / nodes

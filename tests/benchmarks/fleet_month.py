@@ -64,6 +64,7 @@ class Month:
     """What was counted."""
 
     nodes: int
+    shards: int
     days: float
     beats: int = 0
     repeated: int = 0  # attempts while we were away: they cost us nothing
@@ -119,7 +120,8 @@ class Fleet:
     async def live(self, days: float) -> Month:
         """Let it live, and count."""
         began = self._clock.moment.timestamp()
-        month = Month(self._size, days)
+        self._events.clear()
+        month = Month(self._size, -(-self._size // NODES_PER_SHARD), days)
         for number in range(self._size):
             self._push(began + self._random.uniform(0, 60), "beat", number)
             for what, rate in (("change", CHANGES_A_DAY), ("watch", WATCHES_A_DAY), ("outage", OUTAGES_A_DAY)):
