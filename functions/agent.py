@@ -73,15 +73,13 @@ def _json(answer: object) -> Reply:
 )  # fmt: skip
 async def enroll(call: Call, body: EnrolBody) -> Reply:
     """Join a machine: spend a one-time token for a node and its certificate."""
-    return _json(await call.services.enrolments.redeem(body.root, call.request.address))
+    return _json(await call.services.joining.redeem(body.root, call.request.address))
 
 
 @routes.post("/v1/agent/certificates", auth=Auth.AGENT, rate="agent", response=CertificateReply, problems=[BadCsr])
 async def renew_certificate(call: Call, body: RenewBody) -> Reply:
     """A further certificate, for a key that the node made; the present one stands until its end."""
-    holder = _holder(call)
-    address = call.request.address
-    return _json(await call.services.enrolments.renew(holder.org, holder.node, body.root.csr_pem, address))
+    return _json(await call.services.joining.renew(_holder(call), body.root.csr_pem, call.request.address))
 
 
 @routes.post("/v1/agent/session", auth=Auth.AGENT, rate="agent", response=SessionReply)
@@ -104,9 +102,9 @@ async def beat(call: Call, body: BeatBody) -> Reply:
 
 
 @routes.get(
-    "/v1/pki/revocations.crl", auth=Auth.ANONYMOUS, organization=False, rate="open", media_type="application/pkix-crl"
+    "/v1/pki/revocations.crl", auth=Auth.ANONYMOUS, organization=False, rate="open", media_type="application/x-pem-file"
 )
 async def revocation_list(call: Call) -> Reply:
-    """The certificates that are revoked (RFC 5280), for fronts that end mutual TLS."""
-    found = await call.services.enrolments.revocation_list()
-    return Reply(found, content_type="application/pkix-crl")
+    """The certificates that are revoked, for fronts that end mutual TLS: one list (RFC 5280) of each of our authorities."""
+    found = await call.services.joining.revocation_list()
+    return Reply(found, content_type="application/x-pem-file")

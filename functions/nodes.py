@@ -197,7 +197,7 @@ async def read_node_health(call: Call, node_id: NodeId) -> HealthView:
 )
 async def list_node_certificates(call: Call, node_id: NodeId) -> CertificateList:
     """The node's certificates, newest first."""
-    found = await call.services.nodes.certificates(call.org, node_id)
+    found = await call.services.papers.of_node(call.org, node_id)
     return CertificateList(items=[CertificateView.of(one) for one in found])
 
 
@@ -209,7 +209,7 @@ async def revoke_node_certificate(
     call: Call, node_id: NodeId, certificate_id: CertificateId, body: Why
 ) -> CertificateView:
     """Revoke a certificate; within a minute nothing signed with it is believed."""
-    found = await call.services.nodes.revoke(call.org, node_id, certificate_id, body.reason, by=actor_of(call))
+    found = await call.services.papers.revoke(call.org, node_id, certificate_id, body.reason, by=actor_of(call))
     return CertificateView.of(found)
 
 

@@ -60,11 +60,13 @@ class Services:
 
     # the customers' machines
     nodes = cached_property(machines.nodes)
+    papers = cached_property(machines.papers)
     capacity = cached_property(machines.capacity)
     node_commands = cached_property(machines.node_commands)
     commands = cached_property(machines.commands)
     reports = cached_property(machines.reports)
     enrolments = cached_property(machines.enrolments)
+    joining = cached_property(machines.joining)
     fleet = cached_property(machines.fleet)
     comparisons = cached_property(machines.comparisons)
     certificates = cached_property(machines.certificates)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from shared.nodes.commands import NodeCommands
     from shared.nodes.comparing import Comparisons
     from shared.nodes.enrolment import Enrolments
+    from shared.nodes.joining import Joining
     from shared.nodes.liveness import Fleet
     from shared.nodes.namespaces import Namespaces
+    from shared.nodes.papers import Papers
     from shared.nodes.reports import Reports
     from shared.nodes.service import Nodes
 
@@ -54,6 +56,13 @@ def nodes(s: Services) -> Nodes:
     return Nodes(s)
 
 
+def papers(s: Services) -> Papers:
+    """Their certificates, as their owner sees them."""
+    from shared.nodes.papers import Papers
+
+    return Papers(s)
+
+
 def capacity(s: Services) -> Capacities:
     """What nodes offer and what is free."""
     from shared.nodes.capacity import Capacities
@@ -82,10 +91,17 @@ def reports(s: Services) -> Reports:
 
 
 def enrolments(s: Services) -> Enrolments:
-    """How machines join."""
+    """Tokens with which machines join."""
     from shared.nodes.enrolment import Enrolments
 
     return Enrolments(s)
+
+
+def joining(s: Services) -> Joining:
+    """How they join."""
+    from shared.nodes.joining import Joining
+
+    return Joining(s)
 
 
 def fleet(s: Services) -> Fleet:

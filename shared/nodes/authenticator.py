@@ -70,7 +70,7 @@ class AgentAuthenticator:
             return
         from cryptography import x509
 
-        from shared.nodes.authority import thumbprint
+        from shared.nodes.x509 import thumbprint
 
         try:
             if "BEGIN" in text:

@@ -19,12 +19,11 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pydantic import TypeAdapter
 
-from shared.messaging import jws
-from shared.nodes.errors import BadCsr
-from shared.platform.clock import Clock, Timestamp
+from shared.nodes.x509 import BACKDATED, KeyPair, key_of, make_certificate, pair_of, pem, thumbprint
+from shared.platform.clock import Clock
 from shared.platform.secrets import Secrets
 
 ROOT_SECRET: Final = "node-authority-root"  # noqa: S105  # a secret's name
@@ -34,39 +33,14 @@ SIGNERS_SECRET: Final = "command-signers"  # noqa: S105
 ROOT_LIFE: Final = timedelta(days=3650)
 ISSUER_LIFE: Final = timedelta(days=365)
 ISSUER_OVERLAP: Final = timedelta(days=60)
+#: A new issuing authority signs nothing for so long. Of two that two instances made at once one is lost by then, and no
+#: certificate with it.
+ISSUER_AHEAD: Final = timedelta(hours=24)
 NODE_LIFE: Final = timedelta(days=30)
 NODE_RENEW_AFTER: Final = NODE_LIFE * 2 / 3
 SIGNER_LIFE: Final = timedelta(days=90)
 SIGNER_OVERLAP: Final = timedelta(days=30)
 SIGNER_AHEAD: Final = timedelta(hours=24)
-#: Certificates begin a little in the past, for machines whose clocks are a little behind.
-BACKDATED: Final = timedelta(minutes=5)
-
-
-class KeyPair(BaseModel):
-    """A private key with its certificate; `not_after` is the certificate's."""
-
-    model_config = ConfigDict(frozen=True)
-    key_pem: str
-    certificate_pem: str
-    not_before: Timestamp
-    not_after: Timestamp
-
-    @property
-    def key(self) -> ec.EllipticCurvePrivateKey:
-        """The private key."""
-        key = serialization.load_pem_private_key(self.key_pem.encode(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError("an authority's key is not an EC key")
-        return key
-
-    @property
-    def certificate(self) -> x509.Certificate:
-        """The certificate."""
-        return x509.load_pem_x509_certificate(self.certificate_pem.encode())
-
-    def __repr__(self) -> str:
-        return f"KeyPair(until {self.not_after:%Y-%m-%d})"
 
 
 _PAIR: Final = TypeAdapter(KeyPair)
@@ -97,11 +71,6 @@ class Signer:
     not_before: datetime
 
 
-def thumbprint(certificate: x509.Certificate) -> str:
-    """The SHA-256 thumbprint in base64url (`x5t#S256`)."""
-    return jws.b64url(hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest())
-
-
 class Authority:
     """See the module. Keys come from the secret store and are parsed once; renewal happens when they are next used."""
 
@@ -125,16 +94,18 @@ class Authority:
         Raises:
             BadCsr: not a request, not signed by its key, or not a P-256 key.
         """
-        public = _key_of(csr_pem)
+        public = key_of(csr_pem)
         _, issuer, issuer_key = await self._issuer()
         now = self._clock.now()
         end = min(now + NODE_LIFE, issuer.not_after)
         uri = f"spiffe://{self.domain}/org/{org_id}/node/{node_id}"
         usage = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        leaf = _certificate(public, node_id, issuer.certificate, issuer_key, now - BACKDATED, end, uri=uri, usage=usage)
+        leaf = make_certificate(
+            public, node_id, issuer.certificate, issuer_key, now - BACKDATED, end, uri=uri, usage=usage
+        )
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return Issued(
-            chain_pem=_pem(leaf) + issuer.certificate_pem,
+            chain_pem=pem(leaf) + issuer.certificate_pem,
             thumbprint=thumbprint(leaf),
             serial=f"{leaf.serial_number:x}",
             issuer=thumbprint(issuer.certificate),
@@ -156,16 +127,19 @@ class Authority:
         return tuple(signer.chain_pem for signer in await self._all_signers())
 
     async def revocation_list(self, revoked: list[tuple[int, datetime]]) -> bytes:
-        """A CRL (DER) of these serial numbers, signed by the issuing authority that is newest."""
-        _, issuer, key = await self._issuer()
+        """A CRL (PEM) of these serial numbers by each of our issuing authorities: a list speaks for its own issuer alone."""
+        await self._issuer()
         now = self._clock.now()
-        builder = x509.CertificateRevocationListBuilder(
-            issuer_name=issuer.certificate.subject, last_update=now, next_update=now + timedelta(days=1)
-        )
-        for serial, at in revoked:
-            entry = x509.RevokedCertificateBuilder(serial_number=serial, revocation_date=at).build()
-            builder = builder.add_revoked_certificate(entry)
-        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+        found = b""
+        for _, issuer, key in self._issuers:
+            builder = x509.CertificateRevocationListBuilder(
+                issuer_name=issuer.certificate.subject, last_update=now, next_update=now + timedelta(days=1)
+            )
+            for serial, at in revoked:
+                entry = x509.RevokedCertificateBuilder(serial_number=serial, revocation_date=at).build()
+                builder = builder.add_revoked_certificate(entry)
+            found += builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return found
 
     async def check_chain(self, certificate: x509.Certificate) -> bool:
         """Whether one of our issuing authorities signed this certificate, and it is for clients."""
@@ -192,10 +166,10 @@ class Authority:
             now = self._clock.now()
             key = ec.generate_private_key(ec.SECP256R1())
             end = now + ROOT_LIFE
-            made = _certificate(
+            made = make_certificate(
                 key.public_key(), f"Meridian nodes root ({self.domain})", None, key, now - BACKDATED, end, ca=1
             )
-            found = await self._secrets.create(ROOT_SECRET, _pair(key, made).model_dump_json())
+            found = await self._secrets.create(ROOT_SECRET, pair_of(key, made).model_dump_json())
         return _PAIR.validate_json(found)
 
     async def _issuer(self) -> tuple[str, KeyPair, ec.EllipticCurvePrivateKey]:
@@ -207,16 +181,17 @@ class Authority:
             alive = await self._add_issuer(alive, now)
         if [one[0] for one in self._issuers] != [pair.certificate_pem for pair in alive]:
             self._issuers = tuple((pair.certificate_pem, pair, pair.key) for pair in alive)
-        return self._issuers[-1]
+        ready = [one for one in self._issuers if now - one[1].not_before >= ISSUER_AHEAD]
+        return ready[-1] if ready else self._issuers[0]
 
     async def _add_issuer(self, alive: tuple[KeyPair, ...], now: datetime) -> tuple[KeyPair, ...]:
         root = await self._root()
         key = ec.generate_private_key(ec.SECP256R1())
         name = f"Meridian nodes issuing {now:%Y-%m} ({self.domain})"
-        made = _certificate(
+        made = make_certificate(
             key.public_key(), name, root.certificate, root.key, now - BACKDATED, now + ISSUER_LIFE, ca=0
         )
-        return await self._keep(ISSUERS_SECRET, (*alive, _pair(key, made)), first=not alive)
+        return await self._keep(ISSUERS_SECRET, (*alive, pair_of(key, made)), first=not alive)
 
     async def _all_signers(self) -> list[Signer]:
         now = self._clock.now()
@@ -240,10 +215,10 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         end = min(now + SIGNER_LIFE, issuer.not_after)
         uri = f"spiffe://{self.domain}/control-plane/commands"
-        made = _certificate(
+        made = make_certificate(
             key.public_key(), "Meridian commands", issuer.certificate, issuer_key, now - BACKDATED, end, uri=uri
         )
-        pair = _pair(key, made, chain=issuer.certificate_pem)
+        pair = pair_of(key, made, chain=issuer.certificate_pem)
         return await self._keep(SIGNERS_SECRET, (*alive, pair), first=not alive)
 
     async def _keep(self, name: str, pairs: tuple[KeyPair, ...], *, first: bool) -> tuple[KeyPair, ...]:
@@ -254,94 +229,3 @@ class Authority:
             return _PAIRS.validate_json(await self._secrets.create(name, value))
         await self._secrets.set(name, value)
         return pairs
-
-
-def _key_of(csr_pem: str) -> ec.EllipticCurvePublicKey:
-    try:
-        request = x509.load_pem_x509_csr(csr_pem.encode())
-        key = request.public_key()
-        signed = request.is_signature_valid
-    except Exception as error:  # noqa: BLE001  # whatever a parser says of a stranger's bytes: they are no request
-        raise BadCsr(f"it cannot be read: {error}"[:300]) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise BadCsr("its key is not on the curve P-256")
-    if not signed:
-        raise BadCsr("it is not signed by its own key")
-    return key
-
-
-def key_digest(csr_pem: str) -> str:
-    """The digest of a request's public key: tells whether two requests are for one key.
-
-    Raises:
-        BadCsr: not a request.
-    """
-    encoding = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    return hashlib.sha256(_key_of(csr_pem).public_bytes(*encoding)).hexdigest()
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _pair(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, chain: str = "") -> KeyPair:
-    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return KeyPair(
-        key_pem=key.private_bytes(*encoding).decode(),
-        certificate_pem=_pem(certificate) + chain,
-        not_before=certificate.not_valid_before_utc + BACKDATED,
-        not_after=certificate.not_valid_after_utc,
-    )
-
-
-def _certificate(
-    public: ec.EllipticCurvePublicKey,
-    name: str,
-    issuer: x509.Certificate | None,
-    signing_key: ec.EllipticCurvePrivateKey,
-    start: datetime,
-    end: datetime,
-    *,
-    ca: int | None = None,
-    uri: str | None = None,
-    usage: list[x509.ObjectIdentifier] | None = None,
-) -> x509.Certificate:
-    """`ca` is the path length of an authority, None for a leaf; `issuer` None signs itself."""
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Meridian"), x509.NameAttribute(NameOID.COMMON_NAME, name[:64])]
-    )
-    authority = ca is not None
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.subject if issuer else subject)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=ca), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
-        .add_extension(_key_usage(authority), critical=True)
-    )
-    if uri is not None:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False
-        )
-    if usage:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
-    return builder.sign(signing_key, hashes.SHA256())
-
-
-def _key_usage(authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        encipher_only=False,
-        decipher_only=False,
-    )

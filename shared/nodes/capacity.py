@@ -66,6 +66,7 @@ def placeable(seen: Seen, now: float) -> PlacementNode:
         overcommit_cpu=node.overcommit_cpu,
         overcommit_disk=node.overcommit_disk,
         address=node.address,
+        join_host=node.join_host,
         port_ranges=tuple((one.first, one.last) for one in node.port_ranges),
         maximum_servers=node.maximum_servers,
     )

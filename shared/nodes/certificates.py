@@ -65,6 +65,12 @@ class Certificates:
             raise CertificateRefused(f"the certificate ended at {holder.not_after:%Y-%m-%d %H:%M} UTC")
         return holder
 
+    async def revoked_now(self, thumbprint: str) -> bool:
+        """Whether it is on the list as the store has it in this moment."""
+        self._revoked_at = None
+        await self._refresh_revocations()
+        return thumbprint in self._revoked
+
     async def _find(self, thumbprint: str) -> Holder:
         now = self._clock.monotonic()
         known = self._known.get(thumbprint)

@@ -60,9 +60,9 @@ class Comparisons:
         node.compared_at, node.due_at = now, now + self._pause * AGAIN_AFTER * (0.5 + self._chance() / 2)
         return True
 
-    def again(self, place: tuple[int, int]) -> None:
-        """A difference was seen: look once more after the pause."""
-        self._nodes[place].due_at = self._clock.now().timestamp() + self._pause
+    def again(self, place: tuple[int, int], pauses: int = 1) -> None:
+        """A difference was seen: look once more after so many pauses."""
+        self._nodes[place].due_at = self._clock.now().timestamp() + self._pause * pauses
 
     def _take_token(self, now: float) -> bool:
         self._tokens = min(AT_ONCE, self._tokens + (now - self._filled_at) * A_SECOND)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.messaging import codec, jws
 from shared.messaging.limits import MAX_ENVELOPE_BYTES
-from shared.nodes.models import DEFAULT_NAMESPACE, REPORTS_QUEUE, queue_of
+from shared.nodes.models import DEFAULT_NAMESPACE, queue_of
 
 if TYPE_CHECKING:
     from shared.nodes.namespaces import Namespaces
@@ -115,7 +115,7 @@ async def _run(options: argparse.Namespace) -> int:
 
     settings, clock = load_settings(), SystemClock()
     namespaces = Namespaces(settings, open_secrets(settings, clock), clock)
-    queue = REPORTS_QUEUE if options.queue == REPORTS_QUEUE else queue_of(options.queue)
+    queue = queue_of(options.queue) if options.queue.startswith("nod_") else options.queue
     letters = DeadLetters(namespaces, queue)
     try:
         if options.action == "list":
@@ -138,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m shared.nodes.dead_letters", description="Dead letters of nodes' queues."
     )
     parser.add_argument("action", choices=("list", "retry", "drop"))
-    parser.add_argument("queue", help="`reports`, or a node's id")
+    parser.add_argument(
+        "queue", help="`reports`, a node's id, or a queue's name: a node whose certificate was revoked has a later one"
+    )
     parser.add_argument("sequence", nargs="*", type=int, help="numbers from `list`; none means all")
     return asyncio.run(_run(parser.parse_args(arguments)))
 

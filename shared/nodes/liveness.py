@@ -16,17 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
-from shared.nodes.models import (
-    NODES_PER_SHARD,
-    SHARDS_ID,
-    Presence,
-    Pulse,
-    Roster,
-    Shards,
-    Sweep,
-    Watched,
-)
+from shared.nodes.models import Presence
 from shared.nodes.rules import presence
+from shared.nodes.shards import NODES_PER_SHARD, SHARDS_ID, Pulse, Roster, Shards, Sweep, Watched
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import NodeId, OrgId

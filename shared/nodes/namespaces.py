@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import secrets as randomness
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,12 +15,13 @@ from urllib.parse import quote, urlsplit
 from shared.messaging.agent_api import Grant, Namespace
 from shared.nodes.errors import BrokerUnavailable
 from shared.nodes.models import DEFAULT_NAMESPACE, REPORTS_QUEUE
+from shared.nodes.senders import Senders
 from shared.platform.clock import Clock
 from shared.platform.secrets import Secrets
 from shared.platform.settings import AgentNamespace, Settings, SettingsError
 
 if TYPE_CHECKING:
-    from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+    from azure.servicebus.aio import ServiceBusClient
 
 Right = Literal["listen", "send"]
 _RULES: Final[dict[Right, str]] = {"listen": "agent-listen", "send": "agent-send"}
@@ -36,9 +34,6 @@ DUPLICATES_WITHIN: Final = timedelta(hours=1)
 LOCK: Final = timedelta(seconds=30)
 #: A host that is killed holds its batch for this long; a batch takes well under a second, and locks are renewed.
 REPORTS_LOCK: Final = timedelta(seconds=15)
-MAX_SENDERS: Final = 100
-SENDER_IDLE_SECONDS: Final = 300.0
-SEND_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +65,7 @@ class Namespaces:
         self._settings, self._secrets, self._clock = settings, secrets, clock
         self._reports_ready: set[str] = set()
         self._clients: dict[str, ServiceBusClient] = {}
-        self._senders: OrderedDict[tuple[str, str], tuple[ServiceBusSender, float]] = OrderedDict()
-        self._sending: dict[tuple[str, str], asyncio.Lock] = {}
+        self.senders = Senders(self._client)
         self._admin: Any = None
         self._admins: dict[str, Any] = {}
 
@@ -208,7 +202,7 @@ class Namespaces:
         """
         from azure.core.exceptions import AzureError, ResourceNotFoundError
 
-        await self._close_sender((name, queue))
+        await self.senders.forget((name, queue))
         try:
             await self._management(name).delete_queue(queue)
         except ResourceNotFoundError:
@@ -247,61 +241,12 @@ class Namespaces:
 
     # ---------------------------------------------------------------- sending
 
-    async def send(
-        self,
-        name: str,
-        queue: str,
-        body: str,
-        *,
-        id: str,
-        subject: str,
-        life: timedelta,
-        within: float | None = None,
-    ) -> None:
-        """Put a message into a queue; returns when the broker has stored it. `within`: seconds, if other than usual.
-
-        Raises:
-            BrokerUnavailable: it could not be; the same message may be sent again, its id makes it one.
-        """
-        from azure.servicebus import ServiceBusMessage
-        from azure.servicebus.exceptions import ServiceBusError
-
-        message = ServiceBusMessage(
-            body, message_id=id, subject=subject, time_to_live=life, content_type="application/jose"
-        )
-        try:
-            # One at a time: of two coroutines that use one sender of the SDK, one may wait for its outcome for ever.
-            async with self._sending.setdefault((name, queue), asyncio.Lock()):
-                sender = await self._sender(name, queue)
-                await sender.send_messages(message, timeout=within or SEND_SECONDS)
-        except (ServiceBusError, OSError, ValueError) as error:
-            await self._close_sender((name, queue))
-            raise BrokerUnavailable(f"{queue} does not take the message: {type(error).__name__}") from error
-
     async def resend(self, name: str, queue: str, body: str, original: Any) -> None:
         """Send a message's body once more, under its own id."""
         life = original.time_to_live or timedelta(days=1)
-        await self.send(name, queue, body, id=str(original.message_id), subject=str(original.subject or ""), life=life)
-
-    async def _sender(self, name: str, queue: str) -> ServiceBusSender:
-        """Senders are kept open: opening one takes half a second. Each is a connection, so only so many, for so long."""
-        key = (name, queue)
-        found = self._senders.pop(key, None)
-        sender = found[0] if found else self._client(name).get_queue_sender(queue)
-        self._senders[key] = (sender, time.monotonic())
-        for old in [
-            old
-            for at, (old, (_, used)) in enumerate(self._senders.items())
-            if old != key and (at < len(self._senders) - MAX_SENDERS or time.monotonic() - used > SENDER_IDLE_SECONDS)
-        ]:
-            if not self._sending[old].locked():  # else it is used right now
-                await self._close_sender(old)
-        return sender
-
-    async def _close_sender(self, key: tuple[str, str]) -> None:
-        found = self._senders.pop(key, None)
-        if found is not None:
-            await found[0].close()
+        await self.senders.send(
+            name, queue, body, id=str(original.message_id), subject=str(original.subject or ""), life=life
+        )
 
     def client(self, name: str) -> ServiceBusClient:
         """The SDK's client of a namespace, for readers of dead letters."""
@@ -326,8 +271,7 @@ class Namespaces:
 
     async def close(self) -> None:
         """Let all connections go."""
-        for key in list(self._senders):
-            await self._close_sender(key)
+        await self.senders.close()
         for client in self._clients.values():
             await client.close()
         self._clients.clear()

@@ -12,12 +12,10 @@ from shared.messaging.agent_api import Beat, BeatAnswer, SessionAnswer
 from shared.messaging.commands import Order, build_command, report_event, seal_command
 from shared.messaging.limits import MAX_COMMAND_LIFE
 from shared.messaging.sender import SentCommand
-from shared.nodes.capacity import placeable
 from shared.nodes.certificates import Holder
-from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
-from shared.nodes.models import REPORTS_QUEUE, Node, NodeCertificate, NodeName, NodeObserved, NodeState, Presence
+from shared.nodes.errors import NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
+from shared.nodes.models import REPORTS_QUEUE, Node, NodeName, NodeObserved, NodeState, Presence
 from shared.nodes.rules import Health, NodeEvent, accepted_protocol, health, move, next_beat, worth_keeping
-from shared.placement.models import Node as PlacementNode
 from shared.platform.errors import AlreadyExists, NotFound
 from shared.platform.ids import NodeId, OrgId
 from shared.store.query import Slice, Where
@@ -82,18 +80,6 @@ class Nodes:
         )
         return Slice([await self._seen(node) for node in found.items], found.cursor)
 
-    async def placeable(self, org: OrgId) -> list[PlacementNode]:
-        """All nodes as placement sees them, without what is held there; those that take nothing included."""
-        found: list[PlacementNode] = []
-        cursor: str | None = None
-        now = self._services.clock.now().timestamp()
-        while True:
-            page = await self.page(org, filters={}, where=(), sort="id", limit=100, cursor=cursor)
-            found += [placeable(seen, now) for seen in page.items]
-            cursor = page.cursor
-            if cursor is None:
-                return found
-
     async def observed(self, org: OrgId, node_id: str) -> NodeObserved | None:
         """What the node said last."""
         return await self._services.store.find(org, NodeObserved, NodeObserved.id_of(node_id))
@@ -101,7 +87,7 @@ class Nodes:
     async def health(self, org: OrgId, node_id: str) -> Health:
         """How a node is, with every reason; it tells more often while it is asked for."""
         seen = await self.see(org, node_id, watch=True)
-        holding = [one for one in await self.certificates(org, node_id) if one.revoked_at is None]
+        holding = [one for one in await self._services.papers.of_node(org, node_id) if one.revoked_at is None]
         end = max((one.not_after for one in holding), default=None)
         return health(seen.node, seen.presence, await self.observed(org, node_id), end, self._services.clock.now())
 
@@ -167,7 +153,7 @@ class Nodes:
             node = await self.change(
                 org, node_id, {**changes, "decommissioned_at": services.clock.now()}, etag=node.etag, by=by
             )
-        await self.revoke_all(org, node_id, "decommissioned", by)
+        await services.papers.revoke_all(org, node_id, "decommissioned", by)
         await services.namespaces.remove_queue(node.namespace, node.queue)
         return node
 
@@ -200,43 +186,6 @@ class Nodes:
         if await self.observed(org, node_id) is not None:
             batch = batch.delete(NodeObserved, NodeObserved.id_of(node_id))
         await batch.commit()
-
-    # ---------------------------------------------------------------- certificates
-
-    async def certificates(self, org: OrgId, node_id: str) -> list[NodeCertificate]:
-        """The node's certificates, newest first (the last 100)."""
-        await self.get(org, node_id)
-        found = await self._services.store.page(org, NodeCertificate, filters={"node_id": node_id}, limit=100)
-        return found.items
-
-    async def revoke(self, org: OrgId, node_id: str, certificate_id: str, reason: str, *, by: Actor) -> NodeCertificate:
-        """Revoke one certificate; it is dead within a minute everywhere.
-
-        Raises:
-            CertificateNotFound: the node has no such certificate.
-        """
-        services = self._services
-        found = await services.store.find(org, NodeCertificate, certificate_id)
-        if found is None or found.node_id != node_id:
-            raise CertificateNotFound(f"node {node_id} has no certificate {certificate_id}")
-        if found.revoked_at is None:  # the trail before the act: the list is no document of the organization
-            told = {"certificate": found.id, "reason": reason}
-            await services.audit.record(
-                org, by, "node.certificate_revoked", Target(kind="node", id=node_id), after=told
-            )
-        # The list first: if what follows fails, the certificate is dead and its record late, not the other way round.
-        await services.certificates.revoke(found.thumbprint, found.serial, found.not_after)
-        if found.revoked_at is not None:
-            return found
-        revoked = found.having(revoked_at=services.clock.now(), revoked_reason=reason)
-        return await services.store.replace(org, revoked)
-
-    async def revoke_all(self, org: OrgId, node_id: str, reason: str, by: Actor) -> None:
-        """Revoke every certificate of a node that would still hold."""
-        now = self._services.clock.now()
-        for certificate in await self.certificates(org, node_id):
-            if certificate.not_after > now and certificate.revoked_at is None:
-                await self.revoke(org, node_id, certificate.id, reason, by=by)
 
     # ---------------------------------------------------------------- what agents ask
 
@@ -333,7 +282,7 @@ class Nodes:
         command = build_command(order, node.org_id, node.id, task_id, services.clock.now(), traceparent)
         envelope = seal_command(command, signer.key, signer.key_id)
         life = min(order.life, MAX_COMMAND_LIFE)
-        await services.namespaces.send(
+        await services.namespaces.senders.send(
             node.namespace, node.queue, envelope, id=command.id, subject=command.type.value, life=life, within=within
         )
         return SentCommand(command.id, report_event(command.id), command.expires_at)

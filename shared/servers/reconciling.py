@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("meridian.servers")
 #: Begun at one comparison: a node that lost everything gets its servers in turns, a pause apart.
 AT_ONCE: Final = 10
+#: In pauses of the comparisons: until what was begun, or is under way, or rests, is looked at again.
+REST_PAUSES: Final = 5
 STRANGER_TOLD_SECONDS: Final = 30 * 86_400
 _KNOWN: Final = (
     "SELECT c.type, c.id, c.server_id, c.revision, c.desired.removed FROM c"
@@ -44,7 +46,7 @@ class Reconciler:
         self._seen: dict[str, frozenset[tuple[str, Kind]]] = {}  # by node: what the comparison before found
 
     async def hear(self, holder: Holder, servers: Sequence[ServerState], flows: Callable[[], Flows]) -> bool:
-        """What a beat names; True when something is not as it should be, and the next beat is wanted soon.
+        """What a beat names; True when something new is not as it should be, and the next beat is wanted soon.
 
         Never fails: what cannot be compared now is compared another time. `flows` is asked for only when a flow begins.
         """
@@ -54,14 +56,20 @@ class Reconciler:
             return False
         try:
             found = await self._differences(holder, servers)
-            for drift in self._seen_twice(holder.node, found)[:AT_ONCE]:
-                await self._take(holder, drift, flows)
+            twice = self._seen_twice(holder.node, found)
+            ours = [drift for drift in twice if drift.kind is not Kind.STRANGER]
+            strangers = [drift for drift in twice if drift.kind is Kind.STRANGER]
+            # A stranger that is left alone is no reason to look again: the node would be compared for ever.
+            begun = [await self._take(holder, drift, flows) for drift in (*ours[:AT_ONCE], *strangers[:AT_ONCE])]
         except Fault as fault:
             _log.warning("%s could not be compared: %s", holder.node, fault.reason)
-            found = []
-        if found:
+            return False
+        new = len(found) > len(twice)
+        if new or len(ours) > AT_ONCE:
             services.comparisons.again(place)
-        return bool(found)
+        elif any(begun):
+            services.comparisons.again(place, REST_PAUSES)
+        return new
 
     async def doubt(self, org: OrgId, node_id: str | None) -> None:
         """Something that a node was told may not have arrived: it is compared soon, whoever hears its next beat."""
@@ -92,20 +100,23 @@ class Reconciler:
             self._seen[node] = frozenset((drift.server_id, drift.kind) for drift in found)
         return [drift for drift in found if (drift.server_id, drift.kind) in before]
 
-    async def _take(self, holder: Holder, drift: Drift, flows: Callable[[], Flows]) -> None:
+    async def _take(self, holder: Holder, drift: Drift, flows: Callable[[], Flows]) -> bool:
+        """Begin what puts it right, if this is the moment; whether it is to be looked at again."""
         page = await self._services.tasks.page(
             holder.org, filters={"target": drift.server_id}, active=None, limit=20, cursor=None
         )
         if not may_begin(drift, page.items, self._services.clock.now()):
-            if drift.kind is Kind.STRANGER and not page.items:
+            strange = drift.kind is Kind.STRANGER
+            if strange and not page.items:
                 await self._tell_of_stranger(holder, drift)
-            return
+            return not strange
         try:
             task = await self._begin(holder, drift)
         except (AlreadyExists, NotFound, PreconditionFailed):
-            return  # somebody asked for something in this moment: the next comparison sees what came of it
+            return True  # somebody asked for something in this moment: the next comparison sees what came of it
         if task is not None:
             await start_flow(flows(), task)
+        return task is not None
 
     async def _begin(self, holder: Holder, drift: Drift) -> Task | None:
         """Write the task down, with the server's lease where the server is still there; None when it is not this node's."""

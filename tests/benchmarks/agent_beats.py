@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.messaging.agent_api import Beat
 from shared.nodes.certificates import Holder
-from shared.nodes.models import Pulse, Roster
+from shared.nodes.shards import Pulse, Roster
 from shared.platform.ids import NodeId, OrgId
 from shared.store.documents import Document
 from tests.benchmarks.fleet_doors import Door, doors

@@ -19,7 +19,7 @@ from shared.messaging.agent_api import Beat, ServerState
 from shared.messaging.limits import BEAT_JITTER
 from shared.nodes.certificates import Holder
 from shared.nodes.liveness import Change
-from shared.nodes.models import NODES_PER_SHARD, SHARDS_ID, Pulse, Roster, Shards
+from shared.nodes.shards import NODES_PER_SHARD, SHARDS_ID, Pulse, Roster, Shards
 from shared.placement.models import Amount, Hold
 from shared.platform.ids import NodeId, OrgId
 from shared.servers.models import NodeLedger, Server, ledger_id

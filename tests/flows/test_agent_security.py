@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent.amqp.codec import AmqpError
 from agent.amqp.connection import connected
 from agent.api import Api
-from agent.identity import Identity
+from agent.identity import Identity, make_csr
 from agent.link import TcpStream
 from shared.messaging import codec, jws
-from shared.messaging.agent_api import Grant, SessionAnswer
+from shared.messaging.agent_api import EnrolRequest, Grant, Hardware, Platform, SessionAnswer
 from shared.messaging.commands import CommandType, Order, build_command, seal_command
 from shared.messaging.proof import PROOF_HEADER, Proof, body_digest, make_proof
 from shared.messaging.reports import NodeEvent, Report, ReportType, seal_report
@@ -253,7 +253,7 @@ def test_a_revoked_certificate_is_dead_at_once_and_on_the_list(api: ApiClient, a
     assert time.monotonic() - began < 60
     from cryptography import x509
 
-    crl = x509.load_der_x509_crl(requests.get(f"{agent.house.api}/v1/pki/revocations.crl", timeout=30).content)
+    crl = x509.load_pem_x509_crl(requests.get(f"{agent.house.api}/v1/pki/revocations.crl", timeout=30).content)
     assert crl.get_revoked_certificate_by_serial_number(int(listed[0]["serial"], 16)) is not None
 
 
@@ -268,11 +268,10 @@ def test_a_key_that_was_lost_is_replaced_and_the_node_stays_the_same(api: ApiCli
     assert len(api.get(f"/v1/nodes/{node_id}/certificates").json()["items"]) == 2
 
 
-def test_renewing_keeps_the_old_certificate_until_its_end(agent: AgentProcess) -> None:
+def renewed(agent: AgentProcess) -> None:
+    """Have the agent's certificate renewed, as it does itself."""
     from agent.app import Agent
     from agent.config import load_config
-
-    before = Identity(agent.folder)
 
     async def renew() -> None:
         made = Agent(load_config(None, {}, {"folder": str(agent.folder)}))
@@ -281,6 +280,11 @@ def test_renewing_keeps_the_old_certificate_until_its_end(agent: AgentProcess) -
         await made.context.driver.close()
 
     asyncio.run(renew())
+
+
+def test_renewing_keeps_the_old_certificate_until_its_end(agent: AgentProcess) -> None:
+    before = Identity(agent.folder)
+    renewed(agent)
     after = Identity(agent.folder)
     assert after.papers.certificate.thumbprint != before.papers.certificate.thumbprint
     assert call(agent).status_code == 200
@@ -405,3 +409,104 @@ def test_another_organization_sees_and_changes_nothing(house: HouseForTests, las
     ):
         assert (reply.status_code, reply.json()["code"]) == (404, "node_not_found"), reply.text
     assert bob.get("/v1/nodes").json()["items"] == []
+
+
+def revoke(api: ApiClient, agent: AgentProcess, thumbprint: str) -> None:
+    """Revoke one of the node's certificates."""
+    listed = api.get(f"/v1/nodes/{agent.node_id}/certificates").json()["items"]
+    (found,) = [one["id"] for one in listed if one["thumbprint"] == thumbprint]
+    reply = api.post(f"/v1/nodes/{agent.node_id}/certificates/{found}/revoke", {"reason": "stolen"})
+    assert reply.status_code == 200, reply.text
+
+
+def test_with_a_revoked_certificate_dies_what_was_given_out_on_it(api: ApiClient, agent: AgentProcess) -> None:
+    """A signature for the queue holds for an hour, and whoever reads there reads the secrets of servers."""
+    stolen = session_of(agent)
+    old = Identity(agent.folder).papers.certificate.thumbprint
+    assert asyncio.run(reach(stolen, stolen.commands, stolen.commands.entity, receiver=True)) == "ok"
+
+    async def held_open() -> str:
+        """A line that was open when the certificate was revoked."""
+        reader, writer = await asyncio.open_connection(stolen.namespace.host, stolen.namespace.amqp_port)
+        async with connected(TcpStream(reader, writer), stolen.namespace.host) as connection:
+            await connection.authorize(f"sb://{stolen.namespace.host}/{stolen.commands.entity}", stolen.commands.token)
+            receiver = await connection.attach(stolen.commands.entity, receiver=True)
+            connection.grant(receiver, 10)
+            await asyncio.to_thread(renewed, agent)
+            await asyncio.to_thread(revoke, api, agent, old)
+            try:
+                async with asyncio.timeout(60):
+                    await connection.receive(receiver)
+            except AmqpError as error:
+                return error.condition
+        return "got a message"
+
+    assert asyncio.run(held_open()) != "got a message"
+    assert asyncio.run(reach(stolen, stolen.commands, stolen.commands.entity, receiver=True)) != "ok"
+    assert session_of(agent).commands.entity != stolen.commands.entity, "the node's other certificate holds"
+    with agent:
+        place = api.post(f"/v1/nodes/{agent.node_id}/commands", {"type": "node.ping"}).headers["Location"]
+        until(lambda: api.get(place).json()["state"] == "succeeded", "it works on, over its new queue")
+
+
+def test_an_agent_at_work_goes_on_when_an_older_certificate_of_its_is_revoked(
+    api: ApiClient, agent: AgentProcess
+) -> None:
+    old = Identity(agent.folder).papers.certificate.thumbprint
+    renewed(agent)
+    with agent:
+        revoke(api, agent, old)
+
+        def answers() -> bool:
+            reply = api.post(f"/v1/nodes/{agent.node_id}/commands", {"type": "node.ping"})
+            if reply.status_code != 202:
+                return False
+            until(lambda: api.get(reply.headers["Location"]).json()["state"] != "sent", "it has ended", 150)
+            return bool(api.get(reply.headers["Location"]).json()["state"] == "succeeded")
+
+        until(answers, "commands reach it again", 180)
+
+
+def test_every_certificate_dies_however_often_a_stolen_key_had_it_renewed(api: ApiClient, agent: AgentProcess) -> None:
+    thief = Identity(agent.folder)
+    request = {"csr_pem": make_csr(thief.key, "thief")}
+    for _ in range(120):
+        assert call(agent, path="/v1/agent/certificates", body=json.dumps(request).encode()).status_code == 200
+    token = api.post("/v1/enrolment-tokens", {"node_id": agent.node_id}).json()["token"]
+    done = agent.run("enroll", "--token", token, "--force")
+    assert done.returncode == 0, done.stderr
+    holding, path = 0, f"/v1/nodes/{agent.node_id}/certificates"
+    for one in api.get(path).json()["items"]:
+        holding += one["revoked_at"] is None
+    assert holding == 1
+    from cryptography import x509
+
+    crl = x509.load_pem_x509_crl(requests.get(f"{agent.house.api}/v1/pki/revocations.crl", timeout=30).content)
+    assert len(list(crl)) >= 121
+
+
+async def test_a_spent_token_is_answered_again_for_ten_minutes_only(
+    house: HouseForTests, api: ApiClient, agent: AgentProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was stolen together with the shell's history must not get in again once its certificate is revoked."""
+    from shared.composition import Services
+    from shared.nodes.errors import EnrolmentRefused
+    from shared.nodes.joining import ANSWERED_AGAIN
+    from shared.platform.settings import load_settings
+    from tests.support.clocks import SetClock
+
+    for name, value in house.settings().items():
+        monkeypatch.setenv(name, value)
+    clock = SetClock(datetime.now(UTC))
+    services = Services(load_settings(), clock=clock)
+    again = EnrolRequest(
+        agent.token, make_csr(Identity(agent.folder).key, "attic"), "0.1.0", Platform("linux", "x86_64"),
+        Hardware(1, 1024, 1024),
+    )  # fmt: skip
+    try:
+        assert (await services.joining.redeem(again, "192.0.2.1")).node_id == agent.node_id
+        clock.advance(ANSWERED_AGAIN.total_seconds() + 1)
+        with pytest.raises(EnrolmentRefused):
+            await services.joining.redeem(again, "192.0.2.1")
+    finally:
+        await services.close()

@@ -93,7 +93,7 @@ class Node:
         signer = await self.services.authority.signer()
         command = build_command(Order(CommandType.NODE_PING, step), ORG, NODE, "tsk_1", datetime.now(UTC), None)
         envelope = seal_command(command, signer.key, signer.key_id)
-        await self.services.namespaces.send(
+        await self.services.namespaces.senders.send(
             "default", queue_of(NODE), envelope, id=command.id, subject="x", life=timedelta(minutes=1)
         )
 

@@ -10,7 +10,8 @@ import pytest
 
 from shared.composition import Services
 from shared.nodes.liveness import Change, Fleet
-from shared.nodes.models import NODES_PER_SHARD, Presence, Roster
+from shared.nodes.models import Presence
+from shared.nodes.shards import NODES_PER_SHARD, Roster
 from shared.platform.ids import NodeId, OrgId
 from shared.platform.settings import load_settings
 from shared.store.charge import measured

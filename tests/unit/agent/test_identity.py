@@ -135,6 +135,11 @@ async def test_the_issuing_authority_and_the_signer_change_with_overlap(
     assert (await authority.signer()).key_id != first.key_id
 
     clock.moment += timedelta(days=365) - ISSUER_OVERLAP - timedelta(days=62)
+    first_hours = await a_certificate(authority, make_csr(load_key(tmp_path / KEY), "attic"))
+    assert first_hours.chain_pem.split("-----END")[1] == answer.certificate.chain_pem.split("-----END")[1], (
+        "the new one signs nothing for a day: of two that were made at once one is lost"
+    )
+    clock.moment += timedelta(hours=25)
     later = await a_certificate(authority, make_csr(load_key(tmp_path / KEY), "attic"))
     assert later.chain_pem.split("-----END")[1] != answer.certificate.chain_pem.split("-----END")[1]
     assert (await authority.root_pem()) == answer.root_pem

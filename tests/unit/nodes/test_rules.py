@@ -9,7 +9,7 @@ import pytest
 
 from shared.messaging.limits import PROTOCOL_VERSION
 from shared.nodes.errors import NodeStateConflict, ProtocolTooOld
-from shared.nodes.models import Node, NodeObserved, NodeState, Presence, Pulse, queue_of
+from shared.nodes.models import Node, NodeObserved, NodeState, Presence, next_queue, queue_of
 from shared.nodes.rules import (
     MOVES,
     NodeEvent,
@@ -21,6 +21,7 @@ from shared.nodes.rules import (
     presence,
     worth_keeping,
 )
+from shared.nodes.shards import Pulse
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -164,4 +165,16 @@ def test_what_is_written(name: str, changes: dict[str, Any], minutes: int, watch
 
 
 def test_no_queues_name_begins_another() -> None:
-    assert queue_of("nod_01M83M50TNXTTV7FRG7AN91Y0X") == "node-nod-01m83m50tnxttv7frg7an91y0x"
+    assert queue_of("nod_01M83M50TNXTTV7FRG7AN91Y0X") == "node-nod-01m83m50tnxttv7frg7an91y0x-0000"
+
+
+@pytest.mark.parametrize(
+    ("queue", "following"),
+    [
+        ("node-nod-01m83m50tnxttv7frg7an91y0x-0000", "node-nod-01m83m50tnxttv7frg7an91y0x-0001"),
+        ("node-nod-01m83m50tnxttv7frg7an91y0x-9999", "node-nod-01m83m50tnxttv7frg7an91y0x-0000"),
+        ("node-nod-01m83m50tnxttv7frg7an91y0x", "node-nod-01m83m50tnxttv7frg7an91y0x-0001"),
+    ],
+)
+def test_the_queue_after_this_one(queue: str, following: str) -> None:
+    assert next_queue(queue) == following
