@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -108,7 +109,6 @@ class Agent:
     async def run(self) -> None:
         """Work until `stop` is called or the task is cancelled. Games are started before anyone is asked."""
         slim_tls_buffers()
-        self.storage.set_fact("started_at", str(time.time()))
         for part in self.parts:
             await part.start()
         self.inbox.resume()
@@ -219,7 +219,10 @@ class Agent:
     async def _housekeeping(self) -> None:
         """Forget what is old."""
         while True:
-            self.storage.purge(self.config.journal_days)
+            try:
+                self.storage.purge(self.config.journal_days)
+            except sqlite3.Error as error:
+                log.warning("the journal cannot be cleared: %s", error)
             await asyncio.sleep(PURGE_SECONDS)
 
     async def _tell_status(self) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from shared.messaging.reports import Outcome, Status
 
 log = logging.getLogger("meridian.agent")
 MAX_AT_WORK: Final = 64
+AGAIN_SECONDS: Final = 10.0
 
 
 class Refusal(StrEnum):
@@ -105,9 +107,19 @@ class Inbox:
         return len(self._at_work)
 
     def resume(self) -> None:
-        """Take up commands that had been accepted when the agent ended."""
+        """Take up commands that had been accepted when the agent ended.
+
+        One that cannot be read was accepted by a newer release that was taken back: whoever waits for it is told.
+        """
         for stored in self._storage.open_commands():
-            self._begin(codec.from_json(Command, stored.content, MAX_PAYLOAD_BYTES))
+            try:
+                command = codec.from_json(Command, stored.content, MAX_PAYLOAD_BYTES)
+            except codec.WireError as error:
+                stub = _stub(stored.content.encode())
+                if stub is not None:
+                    self._outbox.end(stub, Outcome(Status.REJECTED, Refusal.UNSUPPORTED, str(error)))
+                continue
+            self._begin(command)
 
     def take(self, body: bytes) -> None:
         """Judge a message and write it down; when this returns, the message may be acknowledged.
@@ -200,7 +212,17 @@ class Inbox:
             except Exception as error:  # whatever a handler fails of must end the command, or its task waits for ever
                 log.exception("%s %s failed", command.type, command.id)
                 outcome = Outcome(Status.FAILED, "handler_failed", f"{type(error).__name__}: {error}"[:2000])
-        self._outbox.end(command, _timed(outcome, started, self._now()))
+        await self._end(command, _timed(outcome, started, self._now()))
+
+    async def _end(self, command: Command, outcome: Outcome) -> None:
+        """Write the end down; while the disk is full, try again and again: the outcome is known, and must not be lost."""
+        while True:
+            try:
+                self._outbox.end(command, outcome)
+                return
+            except sqlite3.Error as error:
+                log.error("the end of %s cannot be written down: %s", command.id, error)  # noqa: TRY400
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Stop working; what is open stays open in the journal."""
@@ -231,9 +253,15 @@ def _signed_stub(body: bytes) -> Command | None:
     """A command of a type from the future, as far as it can be read, to answer to whoever waits for it."""
     try:
         header, content = jws.peek(body.decode("latin-1"), MAX_ENVELOPE_BYTES)
+    except jws.SignatureError:
+        return None
+    return _stub(content) if header.kind == COMMAND_KIND else None
+
+
+def _stub(content: bytes) -> Command | None:
+    """Who waits for a command, of whatever type it is."""
+    try:
         raw = codec.load_json(content, MAX_PAYLOAD_BYTES)
-        if header.kind != COMMAND_KIND or not isinstance(raw, dict):
-            return None
         return codec.from_wire(Command, {**raw, "type": CommandType.NODE_PING.value, "payload": {}})
-    except (jws.SignatureError, codec.WireError):
+    except (codec.WireError, TypeError):
         return None

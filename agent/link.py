@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -84,7 +85,7 @@ class BrokerLink:
             at_least = 0.0
             try:
                 await self._work()
-            except* (AmqpError, ApiUnreachable, ApiRefused, OSError, TimeoutError, EOFError) as group:
+            except* (AmqpError, ApiUnreachable, ApiRefused, OSError, TimeoutError, EOFError, sqlite3.Error) as group:
                 at_least = self._explain(group)
             self.state = "down" if self.problem else "connecting"
             self.on_state()
@@ -98,6 +99,8 @@ class BrokerLink:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         self.problem = str(error) or type(error).__name__
+        if isinstance(error, sqlite3.Error):  # what cannot be written down is not acknowledged: it comes again
+            self.problem = f"the journal cannot be written: {error}"
         if isinstance(error, AmqpError) and error.condition in ("amqp:unauthorized-access", "amqp:not-found"):
             self._session = None  # expired, revoked, or the queue was made anew: ask again
         return (error.retry_after or 0.0) if isinstance(error, ApiRefused) else 0.0

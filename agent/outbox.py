@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from agent.storage import Storage
 from shared.messaging import codec
 from shared.messaging.commands import Command
+from shared.messaging.limits import MAX_ID_LENGTH, MAX_PAYLOAD_BYTES
 from shared.messaging.reports import NodeEvent, Outcome, Report, ReportType
+
+log = logging.getLogger("meridian.agent")
+LONGEST_TEXT: Final = 4096  # characters, of a report that is too large as it is; then an eighth of that, and so on
 
 
 class Outbox:
@@ -35,11 +41,14 @@ class Outbox:
     ) -> None:
         """Put a report in. With `keep=False` it is among the first to be dropped when room is short.
 
-        Raises:
-            WireError: it is larger than an envelope may be.
+        One that cannot be written down, since the disk is full, is lost and logged: what it tells of goes on.
         """
         make = self._maker(kind, payload, server_id, None, task_id, traceparent)
-        self._storage.add_report(make, keep=keep)
+        try:
+            self._storage.add_report(make, keep=keep)
+        except sqlite3.Error as error:
+            log.error("a report (%s) is lost: %s", kind, error)  # noqa: TRY400
+            return
         self.filled.set()
 
     def event(self, code: str, detail: str = "", count: int = 1) -> None:
@@ -47,7 +56,11 @@ class Outbox:
         self.add(ReportType.NODE_EVENT, NodeEvent(code, detail[:2000], count))
 
     def end(self, command: Command, outcome: Outcome) -> bool:
-        """Write down that a command has ended, and report it; False if it had ended before."""
+        """Write down that a command has ended, and report it; False if it had ended before.
+
+        Raises:
+            sqlite3.Error: it cannot be written down.
+        """
         payload = codec.to_wire(outcome)
         make = self._maker(
             ReportType.COMMAND_RESULT, payload, command.server_id, command.id, command.task_id, command.traceparent
@@ -75,7 +88,7 @@ class Outbox:
     ) -> Callable[[int], str]:
         wire: Any = codec.to_wire(payload)
 
-        def make(sequence: int) -> str:
+        def made(sequence: int, payload: Any) -> str:
             report = Report(
                 id=f"rpt_{secrets.token_hex(16)}",
                 type=kind,
@@ -87,8 +100,26 @@ class Outbox:
                 command_id=command_id,
                 task_id=task_id,
                 traceparent=traceparent,
-                payload=wire,
+                payload=payload,
             )
             return codec.to_json(report).decode()
 
+        def make(sequence: int) -> str:
+            """Within what an envelope holds: one that is larger would be refused by the broker, and hold up all others."""
+            content, longest = made(sequence, wire), LONGEST_TEXT
+            while len(content.encode()) > MAX_PAYLOAD_BYTES and longest >= MAX_ID_LENGTH:
+                content, longest = made(sequence, _cut(wire, longest)), longest // 8
+            return content
+
         return make
+
+
+def _cut(value: Any, longest: int) -> Any:
+    """The same with shorter texts, and of long lists the end. What games and tools print is cut; ids and codes are shorter."""
+    if isinstance(value, str):
+        return value if len(value) <= longest else f"{value[:longest]}..."
+    if isinstance(value, list):
+        return [_cut(one, longest) for one in value[-longest:]]
+    if isinstance(value, dict):
+        return {name: _cut(one, longest) for name, one in value.items()}
+    return value

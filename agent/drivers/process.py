@@ -15,7 +15,7 @@ from agent.drivers.outputs import Outputs
 from agent.drivers.ports import check_free
 from agent.drivers.process_server import ProcessServer
 from agent.drivers.programs import RUNTIMES, check_runtime, find_runtime, own_program
-from agent.drivers.shim import SERVER_VARIABLE, WRITTEN, as_user, environment_of, kill_group, read_status, spawn
+from agent.drivers.shim import SERVER_VARIABLE, WRITTEN, kill_group, read_status, spawn
 from agent.drivers.tail import Tail
 from agent.jail import PathEscapes, inside
 
@@ -44,7 +44,7 @@ class ProcessDriver:
         tail.begin_anew()
         group = self._groups.make(plan.server_id, plan.limits)
         try:
-            shim = spawn(self._home(plan.server_id), command, directory, environment_of(plan), group)
+            shim = spawn(self._home(plan.server_id), plan, command, directory, group)
         except OSError as error:
             tail.close()
             raise DriverError("start_failed", f"{plan.launch.argv[0]}: {error.strerror}") from None
@@ -132,7 +132,7 @@ class ProcessDriver:
             raise DriverError("path_escapes", str(error)) from None
         if not directory.is_dir():
             raise DriverError("no_such_folder", f"{plan.launch.directory} is not a folder of this server")
-        return [*as_user(plan.user), program, *plan.launch.argv[1:]], directory
+        return [program, *plan.launch.argv[1:]], directory
 
     def _program(self, plan: Plan, directory: Path) -> str:
         name = plan.launch.argv[0]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Final
 from agent.drivers.base import Plan
 from agent.drivers.cgroups import Group
 from agent.drivers.tail import LOG
+from agent.identity import write_private
 from agent.owners import GameUser
 
 WRITTEN: Final = "shim"  # the file that holds the shim's process id
@@ -30,34 +32,47 @@ SERVER_VARIABLE: Final = "MERIDIAN_SERVER_ID"
 # trap with a command, unlike trap '', is reset in the child: the game sees its signals, the shim outlives them.
 _SHIM: Final = """
 echo $$ >"$1"
-status=$2 joins=$3; shift 3
+status=$2 joins=$3 environment=$4; shift 4
 trap : HUP INT QUIT TERM
 IFS=:
 for join in $joins; do echo $$ >"$join" || exit 125; done
 unset IFS
 # The agent may stand under the kernel's protection when memory runs out; a game must not inherit that.
 echo 0 2>/dev/null >/proc/self/oom_score_adj || :
-"$@"
+"$@" 3<"$environment"
 echo $? >"$status"
 """
+# What stands before the program, as the game's user already. The game's variables are set here and no earlier: some of
+# them (LD_PRELOAD, for one) make whoever starts with them do anything, and the shim runs with the agent's rights.
+_ENTER: Final = 'eval "$(/bin/cat <&3)"; exec 3<&-; exec "$@"'
 
 
-def spawn(
-    home: Path, command: list[str], directory: Path, environment: dict[str, str], group: Group
-) -> subprocess.Popen[bytes]:
-    fifo, status, written = home / "stdin", home / "status", home / WRITTEN
-    for old in (fifo, status, written):
+def spawn(home: Path, plan: Plan, command: list[str], directory: Path, group: Group) -> subprocess.Popen[bytes]:
+    """Start a command under a shim. `home` is the agent's own place for this server.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    fifo, status, written, variables = home / "stdin", home / "status", home / WRITTEN, home / "environment"
+    for old in (fifo, status, written, variables):
         old.unlink(missing_ok=True)
     os.mkfifo(fifo, 0o600)
+    write_private(variables, _exports(plan).encode())
     # Opened for both ends the FIFO neither blocks here nor ever ends for the game.
     with (
         os.fdopen(os.open(fifo, os.O_RDWR | os.O_CLOEXEC), "r+b", buffering=0) as stdin,
         os.fdopen(os.open(home / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as log,
     ):
         joins = ":".join(map(str, group.join))
-        shim = ["/bin/sh", "-c", _SHIM, "meridian-shim", str(written), str(status), joins, *command]
+        shim = ["/bin/sh", "-c", _SHIM, "meridian-shim", str(written), str(status), joins, str(variables)]
         return subprocess.Popen(
-            shim, stdin=stdin, stdout=log, stderr=log, cwd=directory, env=environment, start_new_session=True
+            [*shim, *as_user(plan.user), "/bin/sh", "-c", _ENTER, "meridian-enter", *command],
+            stdin=stdin,
+            stdout=log,
+            stderr=log,
+            cwd=directory,
+            env={**_base(), SERVER_VARIABLE: plan.server_id},
+            start_new_session=True,
         )
 
 
@@ -79,14 +94,18 @@ def end_user(user: GameUser) -> None:
     subprocess.run([*as_user(user), "/bin/sh", "-c", "kill -KILL -1"], stderr=subprocess.DEVNULL, check=False)
 
 
-def environment_of(plan: Plan) -> dict[str, str]:
-    """What the game finds in its environment: nothing of ours but where programs are, and the language."""
-    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(plan.folder), "LANG": "C.UTF-8", "TZ": "UTC"}
-    for name in ("PATH", "LANG", "TZ"):
-        base[name] = os.environ.get(name, base[name])
+def _base() -> dict[str, str]:
+    """Of our own environment: where programs are, and the language."""
+    usual = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
+    return {name: os.environ.get(name, value) for name, value in usual.items()}
+
+
+def _exports(plan: Plan) -> str:
+    """What the game finds in its environment beside that, for a shell to read."""
+    found = {"HOME": str(plan.folder), **plan.launch.env}
     if plan.user is not None and plan.user.alone:
-        base |= {"USER": "game", "LOGNAME": "game"}  # its number has no name: programs that ask for one look here first
-    return {**base, **plan.launch.env, SERVER_VARIABLE: plan.server_id}
+        found = {"USER": "game", "LOGNAME": "game", **found}  # a number has no name: programs ask here first
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found.items() if name != SERVER_VARIABLE)
 
 
 def read_status(path: Path) -> int | None:

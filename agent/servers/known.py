@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import sqlite3
 import time
 from dataclasses import asdict
 from typing import Any, Final
@@ -17,6 +19,7 @@ from shared.messaging.reports import ReportType
 from shared.messaging.server_messages import Observed, Players, ProcessState, Sample, ServerReport
 from shared.messaging.server_spec import ServerSpec
 
+log = logging.getLogger("meridian.servers")
 PROGRESS_SECONDS: Final = 2.0  # how often an operation's progress is told, if it changed
 QUIET_SECONDS: Final = 3.0  # what is over sooner is told once, at its end: one message less on the bill
 
@@ -53,7 +56,7 @@ class Known:
         self.running, self.players, self.usage, self.ready_at = None, None, (0.0, 0.0), None
 
     def save(self) -> None:
-        """Keep what the next start of the agent must know."""
+        """Keep what the next start of the agent must know. With the disk full the game goes on being kept, from memory."""
         remembered: dict[str, Any] = {
             "handle": asdict(self.handle) if self.handle and self.handle.token else None,
             "ends": self.history.ends,
@@ -62,7 +65,10 @@ class Known:
             "state": self.state,
             "failure": self.failure,
         }
-        self._context.storage.put_server_state(self.spec.server_id, json.dumps(remembered))
+        try:
+            self._context.storage.put_server_state(self.spec.server_id, json.dumps(remembered))
+        except sqlite3.Error as error:
+            log.error("the state of %s cannot be kept: %s", self.spec.server_id, error)  # noqa: TRY400
 
     def observed(self) -> Observed:
         """How the server is."""

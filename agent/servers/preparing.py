@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.drivers.base import Plan
+from agent.drivers.shim import end_user
 from agent.owners import GameUser, Owners, claim
 from agent.servers.configs import fill_root, remove_leftovers, render
 from agent.servers.errors import StepFailed
@@ -65,6 +66,7 @@ class Preparer:
             operation.skip("install", "installed already")
             return
         with operation.step("prepare"):
+            await self._clear(spec.server_id)
             self._check(spec)
             self.home(spec.server_id).mkdir(mode=0o711, exist_ok=True)
         with operation.step("install") as tell:
@@ -81,7 +83,8 @@ class Preparer:
         files, owner = self.files(spec.server_id), self._owner(spec.server_id)
         place = str(files.resolve())
         with operation.step("configure") as tell:
-            if owner is not None:  # whatever a member or an earlier user left there is the game's
+            await self._clear(spec.server_id)
+            if owner is not None and files.is_dir():  # whatever a member or an earlier user left there is the game's
                 await asyncio.to_thread(claim, files, owner)
             for file in spec.files:
                 tell(0, file.path)
@@ -96,6 +99,12 @@ class Preparer:
             shutil.rmtree(doomed, ignore_errors=True)
             home.rename(doomed)  # gone at once for everyone, whatever the deleting takes
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+
+    async def _clear(self, server_id: str) -> None:
+        """End what the server's user still runs: nothing may move its files about while we work on them with our rights."""
+        user = self._user(server_id)
+        if user is not None and user.alone:
+            await asyncio.to_thread(end_user, user)
 
     def _check(self, spec: ServerSpec) -> None:
         free = shutil.disk_usage(self._servers).free >> 20

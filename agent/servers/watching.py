@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from agent.console import Console, Line
@@ -13,6 +13,8 @@ from shared.messaging.reports import ReportType
 from shared.messaging.server_messages import ConsoleLines
 
 BATCH_LINES: Final = 200
+BATCH_BYTES: Final = 64 * 1024
+MAX_LINE: Final = 2000  # characters
 BATCH_SECONDS: Final = 0.25
 MAX_BACKLOG: Final = 1_000
 
@@ -60,13 +62,22 @@ class ConsoleWatch:
 
     def _send(self, console: Console) -> None:
         dropped, lines = console.since(self._sent, MAX_BACKLOG)
-        for start in range(0, len(lines), BATCH_LINES):
-            batch: tuple[Line, ...] = lines[start : start + BATCH_LINES]
-            payload = ConsoleLines(
-                self._server_id,
-                batch[0].number,
-                tuple(line.text[:2000] for line in batch),
-                dropped if start == 0 else 0,
-            )
+        for batch in _batches(lines):
+            texts = tuple(line.text[:MAX_LINE] for line in batch)
+            payload = ConsoleLines(self._server_id, batch[0].number, texts, dropped)
+            dropped = 0
             self._context.outbox.add(ReportType.SERVER_CONSOLE, payload, server_id=self._server_id, keep=False)
             self._sent = batch[-1].number
+
+
+def _batches(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    """Each within what a message holds, whatever a game prints."""
+    start = size = 0
+    for at, line in enumerate(lines):
+        more = len(line.text[:MAX_LINE].encode())
+        if at > start and (at - start == BATCH_LINES or size + more > BATCH_BYTES):
+            yield lines[start:at]
+            start, size = at, 0
+        size += more
+    if lines:
+        yield lines[start:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from shared.messaging.limits import (
     MAX_PAYLOAD_BYTES,
 )
 
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 COMMAND_KIND: Final = "meridian-command+jws"
 
 
@@ -87,6 +89,8 @@ class Command:
             text = getattr(self, name)
             if text is not None and not 0 < len(text) <= MAX_ID_LENGTH:
                 raise codec.WireError(f"command.{name}: {len(text)} characters, 1 to {MAX_ID_LENGTH} allowed")
+        if self.server_id is not None and not _ID.fullmatch(self.server_id):
+            raise codec.WireError(f"command.server_id: {self.server_id[:40]!r} is not an id")  # it names folders
         if self.desired_revision < 0:
             raise codec.WireError(f"command.desired_revision: {self.desired_revision} is below 0")
         if self.type.about_server and self.server_id is None:

@@ -9,10 +9,13 @@ renders the configuration files, starts or stops. So a command that comes twice,
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from shared.messaging.server_install import NAME, Install, check_path, require
+
+VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what a shell can set, too
 
 ROOT = "{{node.root}}"  # in argv, environment and files: the server's own folder, which only the agent knows
 
@@ -160,6 +163,9 @@ class Launch:
             all("\0" not in token and len(token) <= 8192 for token in self.argv),
             "argv: a token holds NUL or is too long",
         )
+        for name, value in self.env.items():
+            require(VARIABLE.fullmatch(name) is not None, f"env: {name[:40]!r} is not a name of a variable")
+            require("\0" not in value and len(value) <= 8192, f"env.{name}: holds NUL or is too long")
         check_path(self.directory, "directory")
 
 

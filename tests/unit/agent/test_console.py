@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.console import MAX_LINE, RING_BYTES, RING_LINES, Console
+from agent.console import MAX_LINE, RING_BYTES, RING_LINES, Console, Line
 from agent.drivers.tail import LOG, MAX_BEHIND, MAX_FILE, Tail
+from agent.servers.watching import _batches
 
 
 @given(st.lists(st.binary(max_size=50), max_size=40))
@@ -109,3 +111,12 @@ def test_a_torn_mark_is_no_reason_to_fail(tmp_path: Path) -> None:
     tail = Tail(tmp_path)
     assert tail.console.tail(5) == ("one",)
     tail.close()
+
+
+@pytest.mark.parametrize(("lines", "length"), [(1000, 10), (300, 16_000), (1, 16_000), (0, 0)])
+def test_lines_go_out_in_messages_that_hold_them(lines: int, length: int) -> None:
+    made = [Line(number, "\U0001f525" * length) for number in range(1, lines + 1)]
+    batches = list(_batches(made))
+    assert [line for batch in batches for line in batch] == made
+    assert all(len(batch) <= 200 for batch in batches)
+    assert all(sum(len(line.text[:2000].encode()) for line in batch) <= 64 * 1024 for batch in batches)

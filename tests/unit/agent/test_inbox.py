@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from agent.outbox import Outbox
 from agent.storage import Storage
 from shared.messaging import codec, jws
 from shared.messaging.commands import Command, CommandType, Order, build_command, seal_command
-from shared.messaging.limits import MAX_ENVELOPE_BYTES
+from shared.messaging.limits import MAX_ENVELOPE_BYTES, MAX_PAYLOAD_BYTES
 from shared.messaging.reports import Outcome, Report, Status
 
 NOW = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -44,7 +45,7 @@ class Desk:
         self.done.append(command)
         if command.payload.get("fail"):
             raise RuntimeError("the disk is on fire")
-        return Outcome(Status.SUCCEEDED)
+        return Outcome(Status.SUCCEEDED, detail=command.payload.get("long", ""))
 
     async def take(self, body: str | bytes) -> list[Report]:
         """Hand a message in, wait until nothing is at work, and give back all that was reported."""
@@ -187,3 +188,75 @@ async def test_a_hundred_commands_at_once_all_end(desk: Desk) -> None:
     while desk.inbox.at_work:
         await asyncio.sleep(0)
     assert len(desk.done) == len(desk.reports()) == 200
+
+
+def fill_the_disk(storage: Storage) -> None:
+    """SQLite's own limit: what needs a new page fails as it does on a full disk."""
+    storage._db.execute(f"PRAGMA max_page_count={storage._one('PRAGMA page_count')}")
+
+
+def make_room(storage: Storage) -> None:
+    storage._db.execute("PRAGMA max_page_count=1000000")
+
+
+async def test_with_the_disk_full_nothing_is_acknowledged_and_nothing_dies(desk: Desk) -> None:
+    fill_the_disk(desk.storage)
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        desk.inbox.take(
+            sealed(a_command(payload={"long": "x" * 20_000})).encode()
+        )  # the link lets the message come again
+    assert desk.done == []
+    for _ in range(10):
+        desk.outbox.event("test", "x" * 2000)  # lost, and logged
+    assert len(desk.reports()) < 10
+    desk.storage.delivered([sequence for sequence, _ in desk.storage.reports(10)])
+    make_room(desk.storage)
+    reports = await desk.take(sealed(a_command()))
+    assert [report.payload["status"] for report in reports] == ["succeeded"]
+
+
+async def test_an_end_that_cannot_be_written_down_is_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.inbox.AGAIN_SECONDS", 0.05)
+    desk.gate.clear()
+    desk.inbox.take(sealed(a_command(payload={"long": "x" * 20_000})).encode())
+    await asyncio.sleep(0)
+    fill_the_disk(desk.storage)
+    desk.gate.set()
+    await asyncio.sleep(0.2)
+    assert desk.inbox.at_work == 1
+    make_room(desk.storage)
+    while desk.inbox.at_work:
+        await asyncio.sleep(0.02)
+    assert [report.payload["status"] for report in desk.reports()] == ["succeeded"]
+
+
+async def test_a_command_of_a_newer_release_that_was_taken_back_is_ended(desk: Desk) -> None:
+    raw = json.loads(codec.to_json(a_command())) | {"type": "server.sing"}
+    desk.storage.add_command(raw["id"], "srv_1", json.dumps(raw))
+    desk.storage.add_command("cmd_torn", None, "{")
+    desk.inbox.resume()
+    assert [(one.command_id, one.payload["code"]) for one in desk.reports()] == [(raw["id"], "unsupported")]
+
+
+@pytest.mark.parametrize("server_id", ["../releases", "a/b", ".", "..", "srv 1", "", "-rf", "srv_1\n"])
+async def test_a_server_that_is_a_path_is_refused(desk: Desk, server_id: str) -> None:
+    raw = json.loads(codec.to_json(a_command())) | {"server_id": server_id}
+    envelope = jws.sign(json.dumps(raw).encode(), KEY, "meridian-command+jws", "k1")
+    reports = await desk.take(envelope)
+    assert [report.payload["code"] for report in reports] == ["command_refused"]
+    assert "malformed" in reports[0].payload["detail"]
+    assert desk.done == []
+
+
+def test_whatever_a_game_prints_fits_into_a_message(tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "agent.db")
+    outbox = Outbox(storage, "org_1", "nod_1")
+    lines = tuple("\U0001f525" * 16_000 for _ in range(1000))
+    outcome = Outcome(Status.FAILED, "ended_before_ready", "why", output_tail=lines, result={"step": {"output": lines}})
+    command = a_command()
+    storage.add_command(command.id, "srv_1", "{}")
+    outbox.end(command, outcome)
+    ((_, content),) = storage.reports(10)
+    assert len(content.encode()) <= MAX_PAYLOAD_BYTES
+    assert codec.from_json(Report, content, MAX_PAYLOAD_BYTES).payload["code"] == "ended_before_ready"
+    storage.close()

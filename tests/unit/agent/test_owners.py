@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -226,3 +228,38 @@ def test_a_runtime_that_other_users_cannot_reach_is_passed_by(folder: Path, monk
     monkeypatch.setenv("PATH", str(shut))
     with pytest.raises(DriverError, match="closed to other users"):
         find_runtime("node", user)
+
+
+async def test_variables_of_a_game_do_nothing_before_it_is_the_games_user(
+    folder: Path, owners: Owners, driver: ProcessDriver
+) -> None:
+    """A loader's or a shell's variable makes whoever starts with it do anything: what starts a game has the agent's rights."""
+    source = """
+#include <unistd.h>
+#include <fcntl.h>
+#include <stdio.h>
+__attribute__((constructor)) static void run(void) {
+    char path[200]; snprintf(path, sizeof path, "/tmp/%s-%d", getenv("TRACE"), (int)geteuid());
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+"""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    made = plan(folder, owners, "srv_1", "import os\nprint(os.environ['PLAIN'], flush=True)")
+    assert made.user is not None
+    (folder / "evil.c").write_text("#include <stdlib.h>\n" + source)
+    library = made.folder / "evil.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, folder / "evil.c"], check=True)
+    library.chmod(0o755)
+    trace = f"meridian-trace-{os.getpid()}"
+    plain = "a 'quoted' $(touch /tmp/x) `id`\n\"line two\" \\ end"
+    env = {"LD_PRELOAD": str(library), "TRACE": trace, "PLAIN": plain}
+    running = await driver.start(dataclasses.replace(made, launch=dataclasses.replace(made.launch, env=env)))
+    ended = await running.wait()
+    found = sorted(Path("/tmp").glob(f"{trace}-*"))
+    for path in found:
+        path.unlink()
+    assert ended.code == 0, running.console.tail(20)
+    assert "\n".join(running.console.tail(20)) == plain, "the game gets what it was given, to the letter"
+    assert [path.name for path in found] == [f"{trace}-{made.user.uid}"], "nobody but the game's user ran it"
