@@ -248,6 +248,7 @@ class Agent:
             api_url=self.api.url,
             link=self.link.state,
             problem=self.link.problem,
+            broker=self.link.places,
             last_beat_at=self.heart.last_answered_at,
             reports_waiting=self.storage.report_count,
             reports_dropped=self.storage.reports_dropped,

@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
     )
-    return int(options.command(config, options))
+    try:
+        return int(options.command(config, options))
+    except PermissionError as error:
+        return _fail(f"{error.filename}: no permission; run this as the user that the agent runs as")
 
 
 def _parser() -> argparse.ArgumentParser:

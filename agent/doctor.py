@@ -16,8 +16,12 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from agent.config import Config
+from agent.drivers.base import DriverError
+from agent.drivers.programs import RUNTIMES, find_runtime
 from agent.identity import KEY, Identity, IdentityError, load_key
-from agent.owners import AS_AGENT, why_not
+from agent.lock import held
+from agent.owners import AS_AGENT, FIRST, GameUser, why_not
+from agent.status import read_status
 
 _SECONDS: Final = 5.0
 _LEAST_DISK_MIB: Final = 1024
@@ -39,11 +43,14 @@ def examine(config: Config, environment: Mapping[str, str] = os.environ) -> list
     """All findings. Reads and dials, changes nothing; a check that itself breaks is a failed finding."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _papers(config),
+        lambda: _running(config),
         lambda: _rights(config),
+        lambda: _programs(config),
         lambda: _disk(config),
         lambda: _limits(),
         lambda: _proxy(environment),
         lambda: _api(config),
+        lambda: _broker(config),
     )
     found: list[Finding] = []
     for check in checks:
@@ -76,6 +83,49 @@ def _papers(config: Config) -> Iterator[Finding]:
     left = papers.certificate.not_after.timestamp() - time.time()
     text = f"node {papers.name} ({papers.node_id}), certificate valid for {left / 86400:.1f} days"
     yield Finding("ok" if left > 0 else "fail", "enrolment", text)
+
+
+def _running(config: Config) -> Iterator[Finding]:
+    status = read_status(config.path)
+    if held(config.path):
+        yield Finding("ok", "agent", f"runs, version {status.version if status else 'unknown'}")
+    elif Identity.enrolled(config.path):
+        yield Finding("warn", "agent", "does not run: systemctl start meridian-agent, or meridian-agent run")
+    if status is not None and status.problem:
+        yield Finding("warn", "messages", f"{status.link}: {status.problem}")
+
+
+def _programs(config: Config) -> Iterator[Finding]:
+    """What templates ask for, where the games' user can reach it."""
+    others = os.geteuid() == 0 and config.game_user != AS_AGENT and not why_not(config.path, config.game_user)
+    user, found, missing = GameUser(FIRST, FIRST, alone=True) if others else None, [], []
+    for name in RUNTIMES if config.driver == "process" else ():
+        try:
+            found.append(find_runtime(name, user))
+        except DriverError as error:
+            missing.append(str(error))
+    if found:
+        yield Finding("ok", "programs", ", ".join(found))
+    for text in missing:
+        yield Finding("warn", "programs", f"{text}: templates that need it cannot run here")
+
+
+def _broker(config: Config) -> Iterator[Finding]:
+    """The ports for messages, once a session has told where they are; one that accepts is enough."""
+    status = read_status(config.path)
+    places = status.broker if status is not None else []
+    open_ = 0
+    for place in places:
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), _SECONDS).close()
+        except OSError as error:
+            yield Finding("warn", "broker", f"{place} does not accept: {error}")
+        else:
+            open_ += 1
+            yield Finding("ok", "broker", f"{place} accepts")
+    if places and not open_:
+        yield Finding("fail", "broker", "no way to the messages: open one of these ports outwards")
 
 
 def _rights(config: Config) -> Iterator[Finding]:

@@ -75,6 +75,15 @@ class BrokerLink:
         self.state: State = "connecting"
         self.problem = ""
 
+    @property
+    def places(self) -> list[str]:
+        """Where the broker is, as the last session said."""
+        if self._session is None:
+            return []
+        namespace = self._session.namespace
+        ports = [namespace.amqp_port, *([namespace.websocket_port] if namespace.websocket else [])]
+        return [f"{namespace.host}:{port}" for port in ports]
+
     def refresh(self) -> None:
         """The control plane asks for a new session."""
         self._refresh.set()

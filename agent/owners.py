@@ -16,6 +16,7 @@ from typing import Final
 
 FIRST: Final = 1_900_000_000
 COUNT: Final = 1_000_000
+BUILDERS: Final = 1_000  # the last of them: for what is run while a server is installed
 #: As the setting `game_user`: run games as the agent itself, whatever it is.
 AS_AGENT: Final = "root"
 
@@ -40,6 +41,7 @@ class Owners:
     def __init__(self, folder: Path, game_user: str = "") -> None:
         self._servers, self._game_user = folder / "servers", game_user
         self.problem = why_not(folder, game_user)
+        self._runs = 0
         self._chooses = os.geteuid() == 0 and game_user != AS_AGENT and not self.problem
         if self._chooses:
             _open_the_way(folder, self._servers)
@@ -62,12 +64,26 @@ class Owners:
             self._make(files, uid)
         return GameUser(uid, uid, alone=True)
 
+    def builder(self) -> GameUser | None:
+        """A user for one run of a program that an install step brought; nothing belongs to it before or after.
+
+        Raises:
+            KeyError: as for `of`.
+        """
+        if not self._chooses:
+            return None
+        if self._game_user:
+            return self.of("")  # one user for everything
+        self._runs = (self._runs + 1) % BUILDERS
+        uid = FIRST + COUNT - 1 - self._runs
+        return GameUser(uid, uid, alone=True)
+
     def _next(self) -> int:
         taken = {_owner_of(home / "files") for home in self._servers.iterdir()}
         last = max((uid for uid in taken if _is_ours(uid)), default=FIRST - 1)
         if _is_ours(last + 1):
             return last + 1
-        return next(uid for uid in range(FIRST, FIRST + COUNT) if uid not in taken)
+        return next(uid for uid in range(FIRST, FIRST + COUNT - BUILDERS) if uid not in taken)
 
     def _make(self, files: Path, uid: int) -> None:
         """The number is taken by making the folder that it owns."""
@@ -100,7 +116,7 @@ def claim(folder: Path, owner: tuple[int, int]) -> None:
 
 
 def _is_ours(uid: int) -> bool:
-    return FIRST <= uid < FIRST + COUNT
+    return FIRST <= uid < FIRST + COUNT - BUILDERS
 
 
 def _owner_of(path: Path) -> int:

@@ -24,6 +24,7 @@ class Status:
     api_url: str
     link: str
     problem: str
+    broker: list[str]  # where messages come from, as host:port; the first is tried first
     last_beat_at: float | None
     reports_waiting: int
     reports_dropped: int
@@ -42,8 +43,14 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def read_status(folder: Path) -> Status | None:
-    """What was put down last; None when no agent has run here."""
+    """What was put down last; None when no agent has run here.
+
+    Raises:
+        PermissionError: we may not look.
+    """
     try:
         return Status(**json.loads((folder / STATUS_FILE).read_text()))
+    except PermissionError:
+        raise
     except (OSError, ValueError, TypeError):
         return None

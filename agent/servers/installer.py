@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agent.owners import GameUser
 from agent.servers.errors import StepFailed
 from agent.servers.steps import Work, describe, perform
 from agent.servers.store import ContentStore, Image, Owner
@@ -36,10 +37,12 @@ class Installed:
 class Installer:
     """Installs servers under `folder`; one run for equal steps at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, builder: Callable[[], GameUser | None] = lambda: None) -> None:
+        self._builder = builder
         self._work, self._cache = folder / "work", folder / "cache"
         shutil.rmtree(self._work, ignore_errors=True)  # what a killed agent left half done
         self._work.mkdir(parents=True)
+        self._work.chmod(0o711)  # what a step brought may run as another user, in a folder below
         self._cache.mkdir(exist_ok=True)
         self.store = ContentStore(folder / "store")
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -83,7 +86,7 @@ class Installer:
                     progress(int((index + percent / 100) * share), what)
 
                 tell(0)
-                await perform(step, Work(staging, self._cache, install.step_seconds, output.append, tell))
+                await perform(step, self._work_for(staging, install, output, tell))
             progress(90, "check and keep the files")
             return await asyncio.to_thread(self.store.ingest, staging, key)
         except StepFailed as error:
@@ -92,6 +95,13 @@ class Installer:
             raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _work_for(self, staging: Path, install: Install, output: deque[str], tell: Callable[[int], None]) -> Work:
+        try:
+            user = self._builder()
+        except KeyError as error:
+            raise StepFailed("no_such_user", f"game_user: {error.args[0]}") from None
+        return Work(staging, self._cache, install.step_seconds, output.append, tell, user)
 
     def _lay(self, image: Image, install: Install, home: Path, owner: Owner | None) -> None:
         files, record = home / "files", home / INSTALLED

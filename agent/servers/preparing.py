@@ -28,7 +28,7 @@ class Preparer:
     def __init__(self, folder: Path, owners: Owners) -> None:
         self._servers = folder / "servers"
         self._servers.mkdir(parents=True, exist_ok=True)
-        self.installer = Installer(folder)
+        self.installer = Installer(folder, owners.builder)
         self._owners = owners
 
     def home(self, server_id: str) -> Path:

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from agent.drivers.base import DriverError
+from agent.drivers.programs import find_runtime
+from agent.drivers.shim import as_user, end_user
 from agent.jail import PathEscapes, inside
+from agent.owners import GameUser, claim
 from agent.servers import tools
 from agent.servers.archives import extract
 from agent.servers.errors import StepFailed
@@ -44,6 +48,7 @@ class Work:
     seconds: float
     say: Callable[[str], None]
     percent: Callable[[int], None]
+    user: GameUser | None = None  # whom a program that a step brought runs as; None: as ourselves
 
 
 async def perform(step: Step, work: Work) -> None:
@@ -249,14 +254,24 @@ async def _installer(step: Installer, work: Work) -> None:
     tools.tool(command[0], {"java": "default-jre-headless", "node": "nodejs", "python": "python3"}[step.runtime])
     if step.runtime == "java":
         limit = []  # a Java machine reserves far more address space than it uses; -Xmx bounds it
-    await tools.run(
-        [*limit, *command, os.fspath(file), *step.arguments],
-        work.folder,
-        seconds=work.seconds,
-        env={"HOME": str(work.folder)},
-        on_line=work.say,
-        code="installer_failed",
-    )
+    try:
+        command[0] = find_runtime(command[0], work.user)
+    except DriverError as error:
+        raise StepFailed("tool_missing", error.reason) from None
+    if work.user is not None:
+        claim(work.folder, work.user.owner)
+    try:
+        await tools.run(
+            [*limit, *as_user(work.user), *command, os.fspath(file), *step.arguments],
+            work.folder,
+            seconds=work.seconds,
+            env={"HOME": str(work.folder)},
+            on_line=work.say,
+            code="installer_failed",
+        )
+    finally:
+        if work.user is not None and work.user.alone:
+            await asyncio.to_thread(end_user, work.user)
 
 
 _STEPS: Final[dict[str, Callable[[Any, Work], Awaitable[None]]]] = {

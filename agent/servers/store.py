@@ -132,6 +132,10 @@ class ContentStore:
         place = self._objects / entry.object_name
         if not place.exists():
             place.parent.mkdir(exist_ok=True)
+            if os.geteuid() == 0:
+                os.chown(
+                    path, 0, 0
+                )  # a program of an install step may have made it as another user, who could write it
             path.chmod(0o555 if executable else 0o444)
             path.rename(place)
         return entry

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from agent.drivers.base import DriverError, Plan
 from agent.drivers.process import ProcessDriver
 from agent.drivers.programs import find_runtime
 from agent.owners import COUNT, FIRST, GameUser, Owners, claim
+from agent.servers.installer import Installer
 from agent.servers.store import ContentStore
+from shared.messaging.codec import from_wire
+from shared.messaging.server_install import Install
 from shared.messaging.server_spec import Launch, Stop
 from tests.support.processes import free_port
 
@@ -263,3 +267,50 @@ __attribute__((constructor)) static void run(void) {
     assert ended.code == 0, running.console.tail(20)
     assert "\n".join(running.console.tail(20)) == plain, "the game gets what it was given, to the letter"
     assert [path.name for path in found] == [f"{trace}-{made.user.uid}"], "nobody but the game's user ran it"
+
+
+async def test_a_program_of_an_install_step_has_no_rights_and_leaves_nothing_behind(
+    folder: Path, owners: Owners
+) -> None:
+    (folder / "node.key").write_text("secret")
+    (folder / "node.key").chmod(0o600)
+    program = f"""
+import os, time
+print(os.getuid(), flush=True)
+try:
+    open({str(folder / "node.key")!r}).read()
+    print("READ", flush=True)
+except PermissionError:
+    print("refused", flush=True)
+os.mkdir("bin")
+open("bin/game", "w").write("made")
+if os.fork() == 0:
+    os.setsid()
+    os.close(1)
+    os.close(2)
+    time.sleep(600)  # waits for its chance to change what was installed
+"""
+    steps = from_wire(
+        Install,
+        {
+            "steps": [
+                {"kind": "write", "path": "i.py", "content": program},
+                {"kind": "installer", "runtime": "python", "file": "i.py"},
+                {"kind": "write", "path": "after.txt", "content": "x"},
+            ]
+        },
+    )
+    builder = Installer(folder, owners.builder)
+    output: deque[str] = deque(maxlen=20)
+    user = owners.of("srv_1")
+    assert user is not None
+    await builder.install(steps, folder / "servers" / "srv_1", user.owner, lambda *_: None, output)
+    uid = int(output[0])
+    assert uid >= FIRST + COUNT - 1000
+    assert output[1] == "refused"
+    files = folder / "servers" / "srv_1" / "files"
+    assert (files / "bin" / "game").read_text() == "made"
+    assert (files / "after.txt").exists()
+    assert {path.stat().st_uid for path in (folder / "store" / "objects").rglob("*")} == {0}
+    alive = subprocess.run(["ps", "-o", "stat=", "-u", str(uid)], capture_output=True, text=True, check=False)
+    assert [state for state in alive.stdout.split() if not state.startswith("Z")] == []
