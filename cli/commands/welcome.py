@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ NODE = "this-machine"
 SERVER = "first-server"
 PASSWORD_FILE = "demo.password"  # noqa: S105 - a file's name
 ONLINE_SECONDS = 60.0
+OWN_PORTS = range(26_000, 28_000, 20)
 
 Auth = Annotated[str, typer.Option(help="Address of the sign-in site.")]
 AgentFolder = Annotated[Path, typer.Option(help="Where this machine's agent keeps its papers.")]
@@ -71,6 +73,8 @@ def server(
     node = _until_online(current)
     found = list(current.api.pages("/v1/servers", name=SERVER))
     if not found:
+        if not stays:
+            _give_own_ports(current, node)
         clicked = time.monotonic()
         output.out.print(f"creating {SERVER} from the template {template}")
         asked = current.api.post("/v1/servers", {"name": SERVER, "template": template})
@@ -84,6 +88,23 @@ def server(
     _tell(current, found[0]["id"], node, time.monotonic() - begun)
     if stays:
         _tell_how_to_go_on(current)
+
+
+def _give_own_ports(current: State, node: dict[str, Any]) -> None:
+    """A house that ends by itself may run beside one that stays: its games get ports that nobody has now."""
+    first = next(port for port in OWN_PORTS if all(map(_is_free, range(port, port + OWN_PORTS.step))))
+    ranges = [{"first": first, "last": first + OWN_PORTS.step - 1}]
+    current.api.change("PATCH", f"/v1/nodes/{node['id']}", {"port_ranges": ranges})
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(type=kind) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
+    return True
 
 
 def _bring_back(current: State, server: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 from pathlib import Path
@@ -88,6 +89,10 @@ def test_a_node_joins_and_a_server_lives_its_life(meridian: CommandLine, tmp_pat
         assert "one is running, join at" in made.stdout
         assert [row["name"] for row in meridian.ask("servers", "list", "--label", "kind=test")] == ["one"]
         assert "good day" in meridian.run("console", "one").stdout
+        lines = [
+            json.loads(line) for line in meridian.run("console", "one", "--json", "--tail", "1").stdout.splitlines()
+        ]
+        assert [line["text"].split()[0] for line in lines] == ["listening"]
         meridian.ask("console", "one", "--send", "tea")
         until(lambda: "you said tea" in meridian.run("console", "one").stdout, "the game has answered")
 

@@ -6,6 +6,7 @@ import http.server
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +45,7 @@ start: {argv: [python3, brittle.py]}
 stop: {method: command, value: quit, timeout_seconds: 5}
 ready: {kind: log, pattern: up}
 ready_seconds: 20
-crash: {initial_seconds: 0.2, longest_seconds: 1.0, loop_count: 3, loop_seconds: 60}
+crash: {initial_seconds: 0.5, longest_seconds: 5.0, loop_count: 3, loop_seconds: 60}
 """
 
 
@@ -65,7 +66,8 @@ def template(api: ApiClient, steps: str = "") -> str:
 def test_a_crash_is_followed_by_a_start_and_too_many_by_a_crash_loop(servers: Servers, api: ApiClient) -> None:
     server = servers.ready("crasher", template(api))
     pid = server["observed"]["pid"]
-    for count in (1, 2):
+    for count, pause in ((1, 0.5), (2, 1.0)):
+        killed = time.time()
         os.kill(pid, signal.SIGKILL)
 
         def back(before: int = pid) -> Any:
@@ -76,6 +78,7 @@ def test_a_crash_is_followed_by_a_start_and_too_many_by_a_crash_loop(servers: Se
         found = until(back, "it came back")
         assert found["observed"]["crashes"] == count
         pid = found["observed"]["pid"]
+        assert psutil.Process(pid).create_time() - killed > pause - 0.05, "it waited, and twice as long the second time"
     assert api.post(f"/v1/servers/{server['id']}/console", {"line": "farewell"}).status_code == 202
     looped = servers.status(server["id"], "crash_loop")
     assert looped["observed"]["exit_code"] == 7
