@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -30,7 +31,7 @@ from cli.commands import (
     templates,
     welcome,
 )
-from cli.errors import INTERRUPTED, CliError
+from cli.errors import CliError, Interrupted, NobodyReads
 from cli.profile import Profile
 from cli.state import State
 
@@ -101,9 +102,9 @@ def main() -> None:
             output.err.print("[red]meridian:[/red]", end=" ")
             output.err.print(output.lines_of(str(error)), markup=False, soft_wrap=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # `meridian ... | head` has read enough. Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+    except Interrupted:
+        # Ended by the signal itself, so that a shell's list of commands ends here too; the shell calls that 130.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except NobodyReads:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing may be written at exit either

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cli.errors import Interrupted, NobodyReads
 from cli.state import state
 
 # What people of docker, kubectl, gh and other panels type, and what it is called here.
@@ -89,7 +90,12 @@ def _with_json(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*words: Any, as_json: bool = False, **more: Any) -> Any:
         state(more["context"]).as_json |= as_json
-        return function(*words, **more)
+        try:
+            return function(*words, **more)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+        except BrokenPipeError:
+            raise NobodyReads from None
 
     plain = inspect.signature(function, eval_str=True)
     option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-REFUSED, NOT_SIGNED_IN, NOT_THERE, UNREACHABLE, INTERRUPTED = 1, 3, 4, 5, 130
+REFUSED, NOT_SIGNED_IN, NOT_THERE, UNREACHABLE = 1, 3, 4, 5
 
 
 class CliError(Exception):
@@ -21,6 +21,14 @@ class CliError(Exception):
     def document(self) -> dict[str, Any]:
         """The same for a program."""
         return {"code": self.problem, "detail": str(self)}
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, past Typer: it would say "Aborted" and leave with 1, as after a refusal."""
+
+
+class NobodyReads(BaseException):
+    """Standard output was closed (`meridian ... | head`), past Typer, for which that is a failure."""
 
 
 class NotSignedIn(CliError):

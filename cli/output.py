@@ -16,8 +16,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+from cli.errors import NobodyReads
+
+
+class _Paper(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would leave with 1."""
+        raise NobodyReads
+
+
+out = _Paper(highlight=False)
+err = _Paper(stderr=True, highlight=False)
 
 # Control characters (an escape sequence begins with one); a tab may stay.
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -65,7 +74,7 @@ def table(rows: Iterable[dict[str, Any]], columns: Sequence[tuple[str, str]], em
         err.print(f"[dim]{escape(empty)}[/dim]")
         return
     headings = [heading for heading, _ in columns]
-    paper = out if out.is_terminal else Console(width=WIDEST, highlight=False)
+    paper = out if out.is_terminal else _Paper(width=WIDEST, highlight=False)
     if len(headings) > 1 and _needs(headings, cells) > paper.width and headings[-1] == "ID":
         headings, cells = headings[:-1], [row[:-1] for row in cells]
     grid = Table(box=None, pad_edge=False, header_style="bold")

@@ -120,8 +120,9 @@ class House:
         """What a person would do first: sign up and enrol this machine; its agent; a first server from a template."""
         return (self._enrol(), self._agent(), self._welcome(template, stay=stay))
 
-    def _key_file(self) -> Path:
-        file = self.data / "cosmos" / COSMOS_KEY_FILE
+    @staticmethod
+    def _shown(file: Path) -> Path:
+        """A path as short as it can be told."""
         return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
     def _cosmos(self) -> Part:
@@ -131,7 +132,10 @@ class House:
             command=_python("local.cosmos", "--port", port, "--data", self.data / "cosmos"),
             port=port,
             port_option="--cosmos-port",
-            addresses=(("Cosmos DB and its data explorer", f"http://localhost:{port} (its key: {self._key_file()})"),),
+            addresses=(
+                ("Cosmos DB and its data explorer", f"http://localhost:{port}"),
+                ("  the explorer's key", str(self._shown(self.data / "cosmos" / COSMOS_KEY_FILE))),
+            ),
             quiet=True,
         )
 
@@ -147,7 +151,7 @@ class House:
             port_option="--bus-port",
             addresses=(
                 (
-                    "Service Bus (AMQP, TLS, WebSocket)",
+                    "Service Bus: AMQP, TLS, WebSocket",
                     f"localhost:{ports.bus}, {ports.bus_tls}, {ports.bus_websocket}",
                 ),
             ),
@@ -200,7 +204,7 @@ class House:
             port_option="--host-port",
             env=self.settings(),
             needs=("containers", "bus", "blob", "auth"),
-            addresses=(("The API, its documentation", f"{self.api}/v1, {self.api}/docs"),),
+            addresses=(("The API", f"{self.api}/v1"), ("  its documentation", f"{self.api}/docs")),
         )
 
     def _front(self, public: Public) -> Part:
@@ -217,7 +221,10 @@ class House:
             name="front",
             command=_python("local.front", "--host", public.host, "--data", self.data / "front", *doors),
             needs=("host",),
-            addresses=(("For other machines", f"{self.public_url} (they trust {self.data / 'front' / 'ca.pem'})"),),
+            addresses=(
+                ("For other machines", self.public_url),
+                ("  the authority they trust", str(self._shown(self.data / "front" / "ca.pem"))),
+            ),
             quiet=True,
         )
 

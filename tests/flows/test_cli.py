@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -118,6 +119,18 @@ def test_a_node_joins_and_a_server_lives_its_life(meridian: CommandLine, tmp_pat
         assert typed.returncode == 0
         assert "good night" in out
         assert "you said coffee" in out
+        with subprocess.Popen(
+            meridian.command("console", "one", "--follow"),
+            cwd=ROOT,
+            env=meridian.env,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as followed:
+            assert followed.stdout is not None
+            followed.stdout.readline()
+            followed.send_signal(signal.SIGINT)
+            followed.wait(PATIENCE_SECONDS)
+        assert followed.returncode == -signal.SIGINT, "the shell is told that it was Ctrl-C"
         changed = meridian.ask("servers", "edit", "one", "--var", "GREETING=hello", "--apply")
         assert (changed["status"], changed["variables"]["GREETING"]) == ("running", "hello")
         assert meridian.ask("servers", "upgrade", "one")["template"]["version"] == 1

@@ -11,6 +11,12 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Text in which `this` stands for code, as the descriptions write it. */
+function prose(text) {
+  const parts = String(text ?? "").split("`");
+  return parts.map((part, place) => (place % 2 && place < parts.length - 1 ? element("code", {}, part) : part));
+}
+
 function resolved(api, thing) {
   if (!thing || !thing.$ref) return thing;
   return thing.$ref.slice(2).split("/").reduce((at, part) => at[part.replaceAll("~1", "/").replaceAll("~0", "~")], api);
@@ -51,7 +57,7 @@ function exampleOf(api, schema, depth = 0) {
 function table(heads, rows) {
   if (!rows.length) return null;
   return element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", {}, head)))),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))))));
+    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, ...(typeof cell === "string" ? prose(cell) : [cell])))))));
 }
 
 function fields(api, schema) {
@@ -81,21 +87,21 @@ function operation(api, path, method, route) {
   const answers = Object.entries(route.responses).map(([status, answer]) => [element("code", {}, status), resolved(api, answer).description]);
   const success = Object.entries(route.responses).find(([status]) => status.startsWith("2"));
   return element("details", { id: route.operationId, "data-words": `${method} ${path} ${route.operationId} ${route.summary} ${facts}`.toLowerCase() },
-    element("summary", {}, element("span", { class: `method ${method}` }, method.toUpperCase()), element("code", {}, path), route.summary),
-    element("div", {}, element("p", { class: "facts" }, facts), route.description ? element("p", {}, route.description) : null,
+    element("summary", {}, element("span", { class: `method ${method}` }, method.toUpperCase()), element("code", {}, path), ...prose(route.summary)),
+    element("div", {}, element("p", { class: "facts" }, facts), route.description ? element("p", {}, ...prose(route.description)) : null,
       table(["Parameter", "In", "Type", "Meaning and limits"], parameters), bodyOf(api, route.requestBody?.content, "Body"),
       success ? bodyOf(api, resolved(api, success[1]).content, `Answer ${success[0]}`) : null, element("h4", {}, "Answers"), table(["Status", "Codes"], answers)));
 }
 
 function draw(api) {
-  main.replaceChildren(element("p", {}, api.info.description));
+  main.replaceChildren(element("p", {}, ...prose(api.info.description)));
   for (const { name } of api.tags) {
     index.append(element("h2", {}, name));
     main.append(element("h2", {}, name));
     for (const [path, item] of Object.entries(api.paths)) for (const method of METHODS) {
       const route = item[method];
       if (!route || !route.tags.includes(name)) continue;
-      index.append(element("a", { href: `#${route.operationId}`, title: `${method.toUpperCase()} ${path}` }, route.summary));
+      index.append(element("a", { href: `#${route.operationId}`, title: `${method.toUpperCase()} ${path}` }, ...prose(route.summary)));
       main.append(operation(api, path, method, route));
     }
   }

@@ -13,6 +13,7 @@ import pytest
 from cli.commands.stats import curve
 from cli.reference import page
 from tests.support.processes import ROOT
+from tests.unit.cli.test_api import Script, script  # noqa: F401  # a fixture
 
 REFERENCE = ROOT / "docs" / "reference" / "command-line.md"
 
@@ -63,6 +64,17 @@ def test_a_word_of_another_tool_or_a_slip_is_answered(tmp_path: Path, words: tup
 def test_completion_of_names_is_silent_without_an_api(tmp_path: Path) -> None:
     done = meridian(tmp_path, _MERIDIAN_COMPLETE="complete_bash", COMP_WORDS="meridian servers show fi", COMP_CWORD="3")
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_a_reader_who_has_read_enough_is_no_failure(tmp_path: Path, script: Script) -> None:  # noqa: F811
+    script.answers = [(200, {}, {"items": [{"id": "key_1", "name": "bot"}]})]
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = {**os.environ, "MERIDIAN_CONFIG_DIR": str(tmp_path), "MERIDIAN_API_KEY": "mk_x"}
+    words = [sys.executable, "-m", "cli", "--api", f"http://127.0.0.1:{script.server_address[1]}", "keys", "list"]
+    done = subprocess.run(words, cwd=ROOT, env=env, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_completion_of_commands_needs_no_api(tmp_path: Path) -> None:
