@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any
 
 from pydantic import ConfigDict, RootModel
 
@@ -15,45 +15,58 @@ from shared.platform.errors import Internal
 
 routes = Routes("agent", services)
 blueprint = routes.blueprint
-W = TypeVar("W")
 
 
-class Wire(RootModel[W], Generic[W]):
+class Wire(RootModel[Any]):
     """A shape of the wire contract, as pydantic reads and describes it; built when it is first used."""
 
     model_config = ConfigDict(defer_build=True)
 
 
-class EnrolBody(Wire[agent_api.EnrolRequest]):
+class EnrolBody(Wire):
     """A token, a certificate request, and what the machine is."""
 
+    root: agent_api.EnrolRequest
 
-class RenewBody(Wire[agent_api.RenewRequest]):
+
+class RenewBody(Wire):
     """A certificate request."""
 
+    root: agent_api.RenewRequest
 
-class BeatBody(Wire[agent_api.Beat]):
+
+class BeatBody(Wire):
     """Alive, and how."""
+
+    root: agent_api.Beat
 
 
 class Nothing(In):
     """An empty object."""
 
 
-class EnrolReply(Wire[agent_api.EnrolAnswer]):
+class EnrolReply(Wire):
     """Who the node is from now on."""
 
+    root: agent_api.EnrolAnswer
 
-class CertificateReply(Wire[agent_api.Certificate]):
+
+class CertificateReply(Wire):
     """A certificate with its chain."""
 
+    root: agent_api.Certificate
 
-class SessionReply(Wire[agent_api.SessionAnswer]):
+
+class SessionReply(Wire):
     """Where messages are, and signatures to reach them."""
 
+    root: agent_api.SessionAnswer
 
-class BeatReply(Wire[agent_api.BeatAnswer]):
+
+class BeatReply(Wire):
     """When to beat next."""
+
+    root: agent_api.BeatAnswer
 
 
 def _holder(call: Call) -> Holder:

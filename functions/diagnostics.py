@@ -3,16 +3,12 @@ what an operator does when a key got out."""
 
 from __future__ import annotations
 
-import platform
 import sys
 from dataclasses import asdict
-from importlib.metadata import version
 
 from shared.composition import services
 from shared.http import Auth, Call, Out, Routes
 from shared.http.rates import RATE_CLASSES
-from shared.platform.checks import ask_all
-from shared.store.scoped import MAX_PAGE
 
 routes = Routes("diagnostics", services)
 blueprint = routes.blueprint
@@ -77,6 +73,8 @@ async def diagnostics_configuration(call: Call) -> Configuration:
 @routes.get("/diagnostics/dependencies", auth=Auth.ADMIN)
 async def diagnostics_dependencies(call: Call) -> Dependencies:
     """Ask everything that this app needs, each for at most 3 s."""
+    from shared.platform.checks import ask_all
+
     found = await ask_all(call.services.dependencies(), call.services.clock)
     return Dependencies(dependencies=[DependencyView(**asdict(each)) for each in found])
 
@@ -84,6 +82,8 @@ async def diagnostics_dependencies(call: Call) -> Dependencies:
 @routes.get("/diagnostics/limits", auth=Auth.ADMIN)
 async def diagnostics_limits(call: Call) -> Limits:
     """The rate classes and the sizes that are accepted."""
+    from shared.store.scoped import MAX_PAGE
+
     classes = [RateClassView(name=r.name, why=r.why, limits=dict(r.limits())) for r in RATE_CLASSES.values()]
     body = call.services.settings.body_limit_bytes
     return Limits(rate_classes=classes, body_limit_bytes=body, page_limit=MAX_PAGE)
@@ -92,6 +92,9 @@ async def diagnostics_limits(call: Call) -> Limits:
 @routes.get("/diagnostics/versions", auth=Auth.ADMIN)
 async def diagnostics_versions(call: Call) -> Versions:
     """The versions of the product, of Python and of the packages that matter."""
+    import platform
+    from importlib.metadata import version
+
     return Versions(
         product=call.services.settings.version,
         python=sys.version.split()[0],
