@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import quote
 
 from cli.api import Api
-from cli.errors import CliError, NotThere
+from cli.errors import ApiError, CliError, NotThere
 
 LISTS = {
     "server": ("srv_", "/v1/servers"),
@@ -31,7 +32,7 @@ def by_name(api: Api, kind: str, name_or_id: str) -> dict[str, Any]:
     """
     prefix, path = LISTS[kind]
     if name_or_id.startswith(prefix):
-        return dict(api.get(f"{path}/{name_or_id}"))
+        return dict(api.get(f"{path}/{quote(name_or_id, safe='')}"))
     narrowed: dict[str, Any] = {"name": name_or_id} if kind in SEARCHED else {}
     found = [row for row in api.pages(path, **narrowed) if name_or_id in names_of(row)]
     if not found:
@@ -47,6 +48,20 @@ def by_name(api: Api, kind: str, name_or_id: str) -> dict[str, Any]:
 def names_of(row: dict[str, Any]) -> list[str]:
     """By what a person may call it."""
     return [str(row[word]) for word in ("key", "name", "email") if row.get(word)]
+
+
+def names_by_id(api: Api, path: str, field: str = "id") -> dict[str, str]:
+    """What the things of a list are called, by id; nothing where the caller may not see that list: ids do as well.
+
+    Raises:
+        ApiError: refused for another reason.
+    """
+    try:
+        return {row[field]: (names_of(row) or [row[field]])[0] for row in api.pages(path)}
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return {}
 
 
 def _near(api: Api, path: str, name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.find import names_by_id
 from cli.state import state
 
 COLUMNS = (
@@ -36,14 +37,10 @@ def audit(
     current = state(context)
     query = {"action": action, "actor": actor, "target": target, "outcome": outcome, "request": request}
     rows = current.api.pages("/v1/audit", limit=limit, **query, since=since, until=until)
-    people = {} if current.as_json else _people(current.api)
+    people = {} if current.as_json else names_by_id(current.api, "/v1/members", "user_id")
     current.show_list(
         rows if current.as_json else (_readable(row, people) for row in rows), COLUMNS, "nothing of that kind"
     )
-
-
-def _people(api: Any) -> dict[str, str]:
-    return {row["user_id"]: row["name"] or row["email"] or row["user_id"] for row in api.pages("/v1/members")}
 
 
 def _readable(row: dict[str, Any], people: dict[str, str]) -> dict[str, Any]:

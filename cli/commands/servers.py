@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -10,7 +11,7 @@ from cli import output
 from cli.commanding import Group
 from cli.complete import node_names, server_names, template_names
 from cli.errors import ApiError, CliError, NotThere
-from cli.find import by_name, pairs
+from cli.find import by_name, names_by_id, names_of, pairs
 from cli.state import State, state
 from cli.tasks import follow
 
@@ -152,7 +153,7 @@ def list_servers(
     }
     rows = (row for row in current.api.pages("/v1/servers", **chosen) if status in (None, row["status"]))
     if not current.as_json:
-        nodes = _node_names(current)
+        nodes = names_by_id(current.api, "/v1/nodes")
         rows = (with_players(row, nodes) for row in rows)
     current.show_list(rows, COLUMNS, "no server: `meridian servers create NAME --template KEY`")
 
@@ -171,7 +172,7 @@ def show(
     if current.as_json:
         output.emit_json(found)
         return
-    current.show(with_players(found, _node_names(current)), FIELDS)
+    current.show(with_players(found, names_by_id(current.api, "/v1/nodes")), FIELDS)
     if found["status"] in SAYS_LAST:
         for line in (found.get("observed") or {}).get("last_lines", []):
             output.line(f"  | {output.plain(line)}")
@@ -201,25 +202,24 @@ def with_players(server: dict[str, Any], nodes: dict[str, str] | None = None) ->
 
 
 def template_id(current: State, key: str) -> str:
-    """The id of a template that a person named by its key or its id.
+    """The id of a template that a person named by its key, its name or its id.
 
     Raises:
         NotThere: there is none.
     """
     try:
-        return str(current.api.get(f"/v1/templates/{key}")["id"])
+        return str(current.api.get(f"/v1/templates/{quote(key, safe=':')}")["id"])
     except ApiError as error:
         if error.status != 404:
             raise
+    for scope in ("organization", "public"):
+        for row in current.api.pages("/v1/templates", scope=scope):
+            if key in names_of(row):
+                return str(row["id"])
     try:
-        for scope in ("organization", "public"):
-            for row in current.api.pages("/v1/templates", scope=scope):
-                if row["key"] == key:
-                    return str(row["id"])
-        by_name(current.api, "template", key)
+        return str(by_name(current.api, "template", key)["id"])
     except NotThere as error:
         raise NotThere(f"{error}; see `meridian templates list`") from None
-    raise NotThere(f"no template is named {key!r}; see `meridian templates list`")
 
 
 def resources(base: dict[str, Any], sizes: tuple[int | None, int | None, int | None]) -> dict[str, Any]:
@@ -252,12 +252,3 @@ def _placed(
         base = current.api.get(f"/v1/templates/{chosen}", version=version)["definition"].get("resources", {})
         body["resources"] = resources(base, sizes)
     return body
-
-
-def _node_names(current: State) -> dict[str, str]:
-    try:
-        return {row["id"]: row["name"] for row in current.api.pages("/v1/nodes")}
-    except ApiError as error:
-        if error.status != 403:  # who may see servers need not see nodes
-            raise
-        return {}

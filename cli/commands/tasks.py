@@ -9,7 +9,7 @@ import typer
 from cli import output
 from cli.commanding import Group
 from cli.complete import active_task_ids, server_names, task_ids
-from cli.find import by_name
+from cli.find import by_name, names_by_id
 from cli.state import state
 from cli.tasks import failure_text, follow, step_line
 
@@ -42,7 +42,7 @@ def list_tasks(
     target = by_name(current.api, "server", server)["id"] if server else None
     query = {"active": "true" if active else None, "target": target, "kind": kind, "state": having}
     rows = current.api.pages("/v1/tasks", limit=limit, **query)
-    names = {} if current.as_json else {row["id"]: row["name"] for row in current.api.pages("/v1/servers")}
+    names = {} if current.as_json else names_by_id(current.api, "/v1/servers")
     told = rows if current.as_json else ({**row, "about": names.get(row["target"], row["target"])} for row in rows)
     current.show_list(told, COLUMNS, "nothing of that kind")
 

@@ -8,7 +8,7 @@ import pytest
 
 from cli.api import Api
 from cli.errors import CliError, NotThere
-from cli.find import by_name, pairs
+from cli.find import by_name, names_by_id, pairs
 from tests.unit.cli.test_api import Script, api, script  # noqa: F401  # fixtures
 
 
@@ -34,6 +34,17 @@ def test_two_people_of_one_name_are_told_apart_by_address_or_id(api: Api, script
     with pytest.raises(CliError, match=r"several members .* \(mem_1, mem_2\)"):
         by_name(api, "member", "Ann")
     assert by_name(api, "member", "ann2@example.com")["id"] == "mem_2"
+
+
+@pytest.mark.parametrize(("status", "names"), [(200, {"x_a": "a"}), (403, {})])
+def test_who_may_not_see_a_list_does_without_its_names(
+    api: Api,  # noqa: F811
+    script: Script,  # noqa: F811
+    status: int,
+    names: dict[str, str],
+) -> None:
+    script.answers = [(status, {}, rows("a")[2])]
+    assert names_by_id(api, "/v1/nodes") == names
 
 
 def test_pairs() -> None:
