@@ -8,7 +8,7 @@ D  (A died)                        read: running, lease over -> take the lease b
 ```
 Only success is kept. After a refusal or a failure the lease is given back, and the next attempt runs with the same ids,
 so that whatever the first one created is met as a conflict and never made a second time. Without the store nothing can
-be promised, so this fails closed: 503.
+be promised, so this fails closed: 503. The reply is a document of its own: making one costs half of replacing one.
 """
 
 from __future__ import annotations
@@ -40,19 +40,29 @@ _log = telemetry.log("http.idempotency")
 
 
 class IdempotencyRecord(DirectoryEntry):
-    """What is known of one key: the request's fingerprint, and the reply once there is one."""
+    """What is known of one key: the request's fingerprint, where its ids come from, and who is at it."""
 
     type: Literal["idempotency"] = "idempotency"
     fingerprint: str
     seed: str
     began_at: Timestamp
     lease_until: Timestamp
-    done: bool = False
-    status: int | None = None
-    body: str | None = None
+
+
+class KeptReply(DirectoryEntry):
+    """The reply to the request with a key."""
+
+    type: Literal["idempotency_reply"] = "idempotency_reply"
+    status: int
+    body: str
     content_type: str | None = None
     etag_sent: str | None = None
     location: str | None = None
+
+    @staticmethod
+    def id_of(record_id: str) -> str:
+        """The id of a record's reply."""
+        return f"{record_id}:reply"
 
 
 class Idempotency:
@@ -75,7 +85,7 @@ class Idempotency:
         caller = call.principal
         id = directory_id("idem", caller.org or "", caller.id, caller.client, call.route.name, key)
         record = await self._claim(id, _fingerprint(call))
-        if record.done:
+        if isinstance(record, KeptReply):
             return _replay(record)
         call._id_source = _ids_of(record)
         try:
@@ -86,8 +96,8 @@ class Idempotency:
         await self._keep(record, call, reply)
         return reply
 
-    async def _claim(self, id: str, fingerprint: str) -> IdempotencyRecord:
-        """Our running record for this request, or the finished one of an earlier attempt."""
+    async def _claim(self, id: str, fingerprint: str) -> IdempotencyRecord | KeptReply:
+        """Our running record for this request, or the reply to an earlier attempt."""
         while True:
             now = self._clock.now()
             fresh = IdempotencyRecord(
@@ -107,18 +117,23 @@ class Idempotency:
             except NotFound:
                 continue  # its 24 hours ended between the two calls
 
-    async def _take_over(self, found: IdempotencyRecord, fingerprint: str, now: datetime) -> IdempotencyRecord:
+    async def _take_over(
+        self, found: IdempotencyRecord, fingerprint: str, now: datetime
+    ) -> IdempotencyRecord | KeptReply:
         if found.fingerprint != fingerprint:
             raise IdempotencyKeyReused("this Idempotency-Key was used for a request with another path, query or body")
-        if found.done:
-            return found
+        reply_id = KeptReply.id_of(found.id)
+        if (kept := await self._directory.find(KeptReply, reply_id)) is not None:
+            return kept
         wait = (found.lease_until - now).total_seconds()
         if wait > 0:
             raise IdempotencyKeyInUse("the first request with this key has not ended", retry_after=min(wait, 2))
         try:
-            return await self._directory.replace(found.having(lease_until=now + LEASE))
+            taken = await self._directory.replace(found.having(lease_until=now + LEASE))
         except PreconditionFailed:
             raise IdempotencyKeyInUse("another attempt with this key has just begun", retry_after=2) from None
+        # An attempt that was slow, not dead, may have ended between the two reads.
+        return await self._directory.find(KeptReply, reply_id) or taken
 
     async def _keep(self, record: IdempotencyRecord, call: Call, reply: Reply) -> None:
         status = reply.status or (204 if reply.body is None else call.route.status)
@@ -126,8 +141,9 @@ class Idempotency:
         if status >= 400 or len(body) > MAX_KEPT_BODY:
             await self._give_back(record)
             return
-        done = record.having(
-            done=True,
+        done = KeptReply(
+            id=KeptReply.id_of(record.id),
+            ttl=KEPT_SECONDS,
             status=status,
             body=body.decode("utf-8"),
             content_type=reply.content_type,
@@ -135,7 +151,7 @@ class Idempotency:
             location=reply.location,
         )
         try:
-            await self._directory.replace(done)
+            await self._directory.create(done)
         except Fault as fault:  # the effect is there; a repetition meets it under the same ids
             _log.warning("reply not kept", extra={"code": fault.code, "route": call.route.name})
             telemetry.counter("idempotency.not_kept").add(1)
@@ -173,9 +189,9 @@ def _ids_of(record: IdempotencyRecord) -> Iterator[str]:
         number += 1
 
 
-def _replay(record: IdempotencyRecord) -> Reply:
+def _replay(record: KeptReply) -> Reply:
     return Reply(
-        (record.body or "").encode() if record.body else None,
+        record.body.encode() or None,
         status=record.status,
         etag=record.etag_sent,
         location=record.location,

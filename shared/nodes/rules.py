@@ -185,6 +185,8 @@ def _machine_reasons(node: Node, seen: NodeObserved) -> list[Reason]:
 _STEPS: Final = {"cpu_percent": 30.0, "memory_used_mib": 512.0, "disk_free_mib": 1024.0, "journal_depth": 100.0}
 #: A write is worth ten request units: with four an hour these figures cost more than all of a node's beats.
 OBSERVED_EVERY: Final = timedelta(hours=1)
+#: Figures of a busy machine swing from beat to beat; who looks at the node has each beat written anyway.
+FIGURES_EVERY: Final = timedelta(minutes=5)
 
 
 def worth_keeping(before: NodeObserved | None, now: NodeObserved, *, watched: bool) -> bool:
@@ -196,6 +198,6 @@ def worth_keeping(before: NodeObserved | None, now: NodeObserved, *, watched: bo
         return True
     if abs(before.clock_skew_seconds - now.clock_skew_seconds) > 5:
         return True
-    if any(abs(getattr(before, name) - getattr(now, name)) > step for name, step in _STEPS.items()):
-        return True
-    return now.observed_at - before.observed_at >= OBSERVED_EVERY
+    age = now.observed_at - before.observed_at
+    moved = any(abs(getattr(before, name) - getattr(now, name)) > step for name, step in _STEPS.items())
+    return age >= (FIGURES_EVERY if moved else OBSERVED_EVERY)

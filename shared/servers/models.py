@@ -51,7 +51,7 @@ class TemplateRef(Kept):
 class Server(Document):
     """A server. `spec` holds what no list asks for: variables, sealed secrets, the template's definition."""
 
-    indexed: ClassVar[tuple[str, ...]] = ("name", "node_id", "labels", "template.id")
+    indexed: ClassVar[tuple[str, ...]] = ("name", "node_id", "labels")
     type: Literal["server"] = "server"
     name: ServerName
     labels: dict[str, str] = Field(default_factory=dict)

@@ -149,7 +149,8 @@ def test_health(name: str, there: Presence, changes: dict[str, Any], status: str
     [
         ("nothing changed", {}, 1, False, False),
         ("a little more memory", {"memory_used_mib": 12_400}, 1, False, False),
-        ("much more memory", {"memory_used_mib": 13_000}, 1, False, True),
+        ("much more memory", {"memory_used_mib": 13_000}, 5, False, True),
+        ("much more memory, and back in a moment perhaps", {"memory_used_mib": 13_000}, 4, False, False),
         ("the line went down", {"link": "down"}, 1, False, True),
         ("another agent", {"agent_version": "9"}, 1, False, True),
         ("a new issue", {"issues": ("x",)}, 1, False, True),

@@ -97,6 +97,24 @@ async def test_progress_then_success(house: Services, asked: Asked) -> None:
     assert await held(house, asked)
 
 
+async def test_progress_is_written_once_and_a_new_state_beside_it(house: Services, asked: Asked) -> None:
+    def progress(state: str, at: float, percent: int) -> ServerReport:
+        return report(asked, state, at, steps=(StepReport("install", "running", 1.0, percent=percent),))
+
+    async def observed() -> ServerObserved:
+        return await house.store.get(ORG, ServerObserved, f"obs_{asked.server.id}")
+
+    await take(house, asked, progress("installing", 99, 10))
+    first = await observed()
+    await take(house, asked, progress("installing", 101, 60))
+    assert (await task_of(house, asked)).steps[0].percent == 60
+    assert await observed() == first, "the task alone says what is new"
+    await take(house, asked, progress("starting", 103, 99))
+    assert (await observed()).state == "starting"
+    await take(house, asked, report(asked, "starting", 104))
+    assert (await observed()).at == 103, "it belongs to the task"
+
+
 async def test_a_repeated_end_and_a_late_report_change_nothing(house: Services, asked: Asked) -> None:
     await take(house, asked, ended(asked, Status.SUCCEEDED, "running"))
     before = await task_of(house, asked)

@@ -1,0 +1,146 @@
+"""What a report says of a server and its task, and what becomes of the two documents. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from shared.messaging.codec import to_wire
+from shared.messaging.commands import command_id
+from shared.messaging.reports import Outcome, Status
+from shared.messaging.server_messages import ServerReport, StepReport
+from shared.platform.ids import OrgId
+from shared.servers.models import ServerObserved, observed_id
+from shared.tasks.models import Failure, Step, Task, TaskKind, TaskState
+from shared.tasks.rules import step_name, tries_again
+
+ENDS: Final = {
+    Status.SUCCEEDED: TaskState.SUCCEEDED,
+    Status.FAILED: TaskState.FAILED,
+    Status.REJECTED: TaskState.FAILED,
+    Status.CANCELLED: TaskState.CANCELLED,
+    Status.TIMED_OUT: TaskState.TIMED_OUT,
+}
+#: These move from one report to the next, and nobody waits for them while a task is told of.
+_MOVING: Final = frozenset({"at", "cpu_percent", "memory_mib"})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A report, read: from which node, about which server and task."""
+
+    node_id: str
+    server_id: str
+    task_id: str | None
+    report: ServerReport | None
+    outcome: Outcome | None
+    command_id: str | None = None
+
+    def of_another_command(self, task: Task) -> bool:
+        """Whether what ended is not the task's present attempt: the command that cancels it, or an attempt before.
+
+        A cancelled task's node tells of two commands, and the cancelling one ends first, and well.
+        """
+        return self.command_id not in (None, command_id(task.id, step_name(task.kind, task.attempt)))
+
+
+def end_of(task: Task | None, told: Told, now: datetime) -> Task | None:
+    """The task, ended, if this report ends it."""
+    if task is None or told.outcome is None:
+        return None
+    outcome = told.outcome
+    if tries_again(task.attempt, to_wire(outcome)):
+        return None
+    state = ENDS[outcome.status]
+    if task.cancel_requested and state is TaskState.FAILED:
+        state = TaskState.CANCELLED
+    failure = None
+    if state is not TaskState.SUCCEEDED:
+        failed = next((s.name for s in (told.report.steps if told.report else ()) if s.state == "failed"), "")
+        failure = Failure(code=outcome.code, reason=outcome.detail or outcome.code, step=failed)
+    return _with_steps(task, told).ending(state, now, failure=failure, output=outcome.output_tail)
+
+
+def going_on(task: Task, told: Told) -> Task:
+    """The task with what the report says of it; it has not ended."""
+    changed = _with_steps(task, told).having(state=TaskState.RUNNING)
+    if told.outcome is not None and told.outcome.status is Status.FAILED:  # another attempt follows
+        failure = Failure(code=told.outcome.code, reason=told.outcome.detail)
+        changed = changed.having(attempt=task.attempt + 1, failure=failure, output=told.outcome.output_tail)
+    return changed
+
+
+def seen(
+    org: OrgId, kept: ServerObserved | None, told: Told, task: Task | None, over: Task | None
+) -> ServerObserved | None:
+    """The observed document as it is to be written, or None when it stays as it is.
+
+    `task` is told of by this report, `over` is it when it has ended. While a task goes on, each report would write both
+    documents, and the task alone says what is new: the observed one is written when the server's state has changed.
+    """
+    report = told.report
+    done = over.id if over is not None else kept.over if kept is not None else ""
+    if report is None or (kept is not None and kept.at > report.observed.at):
+        if over is None:
+            return None
+        if kept is not None:
+            return kept.having(over=done)
+        return None if over.kind is TaskKind.DELETE else _nothing_seen(org, told, done)
+    observed = to_wire(report.observed)
+    mine = kept is not None and kept.node_id == told.node_id
+    if kept is not None and mine and task is not None and over is None and not _differs(kept.observed, observed):
+        return None
+    fields: dict[str, Any] = {
+        "node_id": told.node_id,
+        "state": report.observed.state,
+        "at": report.observed.at,
+        "observed": observed,
+        "over": done,
+    }
+    if kept is not None:
+        return kept.having(**fields)
+    return ServerObserved(id=observed_id(told.server_id), org_id=org, server_id=told.server_id, **fields)
+
+
+def cleaned_late(task: Task, told: Told) -> bool:
+    """Whether the node was away for longer than its deletion's time, and has cleaned now."""
+    done = told.outcome is not None and told.outcome.status is Status.SUCCEEDED
+    return task.kind is TaskKind.DELETE and task.state is not TaskState.SUCCEEDED and done
+
+
+def _differs(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    return any(before.get(name) != now.get(name) for name in (before.keys() | now.keys()) - _MOVING)
+
+
+def _with_steps(task: Task, told: Told) -> Task:
+    if told.report is None or not told.report.steps:
+        return task
+    return task.having(steps=tuple(map(_step, told.report.steps)))
+
+
+def _step(told: StepReport) -> Step:
+    return Step(
+        name=told.name,
+        state=told.state,
+        started_at=datetime.fromtimestamp(max(0.0, told.started_at), UTC),
+        seconds=round(told.seconds, 3),
+        percent=told.percent,
+        detail=told.detail,
+        code=told.code,
+        error=told.error,
+    )
+
+
+def _nothing_seen(org: OrgId, told: Told, over: str) -> ServerObserved:
+    """The node refused or never got the command: nothing of the server is there."""
+    return ServerObserved(
+        id=observed_id(told.server_id),
+        org_id=org,
+        server_id=told.server_id,
+        node_id=told.node_id,
+        state="absent",
+        at=0.0,
+        observed={},
+        over=over,
+    )
