@@ -1,32 +1,21 @@
-"""Games in containers, over the Docker Engine API. The engine keeps them running; we keep their ids.
-
-Hardened as far as games allow: no capabilities, no new privileges, a read-only root with the server's folder as the one
-place to write, bounded processes and logs. The network is the host's: the ports were reserved on the host, games
-announce their own address, and a NAT in between breaks most query protocols.
-"""
+"""Games in containers, over the Docker Engine API. The engine keeps them running; we keep their ids."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import socket
 import time
 from pathlib import Path
-from typing import Any, Final
 
 from agent.console import Console
 from agent.drivers import proc
 from agent.drivers.base import DriverError, Exit, Handle, Plan, Usage
+from agent.drivers.container_plan import description, limited
 from agent.drivers.engine import Engine, EngineRefused, encoded
 from agent.drivers.ports import check_free
-from agent.drivers.programs import check_runtime, own_program
-from agent.jail import PathEscapes, inside
 from shared.messaging.server_spec import Stop
-
-PLACE: Final = "/server"  # where the server's folder is inside
-LOG_MIB: Final = 5
 
 
 class ContainerDriver:
@@ -48,7 +37,9 @@ class ContainerDriver:
         name = _name(plan.server_id)
         with contextlib.suppress(EngineRefused):
             await self.engine.call("DELETE", f"/containers/{name}?force=1&v=1")
-        made = await self.engine.call("POST", f"/containers/create?name={encoded(name)}", self._description(plan))
+        made = await self.engine.call(
+            "POST", f"/containers/create?name={encoded(name)}", description(plan, self._image)
+        )
         try:
             attached = await self._attach(made["Id"])
             await self.engine.call("POST", f"/containers/{made['Id']}/start")
@@ -61,7 +52,7 @@ class ContainerDriver:
                 "id": made["Id"],
                 "pid": found["State"]["Pid"],
                 "lines": self._next_line(plan.server_id),
-                "limits": _limited(plan),
+                "limits": limited(plan),
             }
         )
         return self._follow(plan.server_id, Handle(plan.server_id, token, time.time()), attached)
@@ -143,43 +134,6 @@ class ContainerDriver:
             connection.close()
             raise DriverError("engine_refused", f"the engine attaches nothing: {answer[:100]!r}")
         return connection
-
-    def _description(self, plan: Plan) -> dict[str, Any]:
-        image = plan.image or self._image
-        if not image:
-            raise DriverError("no_image", "a container needs an image, and the template names none")
-        directory = _check(plan)
-        place = str(plan.folder.resolve())
-        limits = plan.limits
-        return {
-            "Image": image,
-            "Cmd": [token.replace(place, PLACE) for token in plan.launch.argv],
-            "Entrypoint": [],
-            "Env": [
-                f"{name}={value.replace(place, PLACE)}" for name, value in {**plan.launch.env, "HOME": PLACE}.items()
-            ],
-            "WorkingDir": str(Path(PLACE) / directory),
-            # A terminal, as it is the only standard input that engines keep open when we let go of it.
-            "Tty": True,
-            "OpenStdin": True,
-            "StdinOnce": False,
-            "User": _user(plan),
-            "Labels": {"meridian.server": plan.server_id},
-            "HostConfig": {
-                "Binds": [f"{place}:{PLACE}"],
-                "NetworkMode": "host",
-                "ReadonlyRootfs": True,
-                "Tmpfs": {"/tmp": "size=100m"},  # noqa: S108  # the container's own
-                "CapDrop": ["ALL"],
-                "SecurityOpt": ["no-new-privileges"],
-                "PidsLimit": limits.processes or None,
-                "Memory": limits.memory_mib * 2**20,
-                "MemorySwap": limits.memory_mib * 2**20,
-                "NanoCpus": limits.cpu_millicores * 1_000_000,
-                "LogConfig": {"Type": "json-file", "Config": {"max-size": f"{LOG_MIB}m", "max-file": "1"}},
-                "Init": True,
-            },
-        }
 
 
 class ContainerServer:
@@ -279,39 +233,12 @@ class ContainerServer:
         return () if self._ended.done() else proc.bound_ports(self._pid)
 
 
-def _limited(plan: Plan) -> list[str]:
-    limits = plan.limits
-    wanted = {"memory": limits.memory_mib, "cpu": limits.cpu_millicores, "processes": limits.processes}
-    return [name for name, value in wanted.items() if value]
-
-
 def _name(server_id: str) -> str:
     return f"meridian-{server_id.lower()}"
 
 
 def _of(handle: Handle) -> str:
     return encoded(str(json.loads(handle.token).get("id", "none")))
-
-
-def _user(plan: Plan) -> str:
-    if plan.user is not None:
-        return f"{plan.user.uid}:{plan.user.gid}"
-    return f"{os.geteuid()}:{os.getegid()}"
-
-
-def _check(plan: Plan) -> Path:
-    """The working directory within the server's folder; that and the program are held to the same rules as a process's."""
-    try:
-        directory = inside(plan.folder, plan.launch.directory)
-        if "/" in plan.launch.argv[0]:
-            own_program(plan, directory)
-        else:
-            check_runtime(plan.launch.argv[0])
-    except PathEscapes as error:
-        raise DriverError("path_escapes", str(error)) from None
-    if not directory.is_dir():
-        raise DriverError("no_such_folder", f"{plan.launch.directory} is not a folder of this server")
-    return directory.relative_to(plan.folder.resolve())
 
 
 def _code(status: int) -> int:
