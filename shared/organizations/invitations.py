@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 from shared.audit.models import Actor, Target
@@ -23,6 +24,7 @@ from shared.organizations.errors import (
     InvitationNotFound,
     InvitationsClosed,
     OrganizationDeleted,
+    RoleNotFound,
 )
 from shared.organizations.index import InvitationIndex
 from shared.organizations.mails import InvitationLinks
@@ -236,9 +238,10 @@ class Invitations:
         inviter = await self._store.find(organization.org_id, Member, member_id(invitation.invited_by))
         if inviter is not None:
             access = await self._access.access_of(organization, inviter)
-            permissions = await self._roles.permissions(organization.org_id, invitation.role)
-            if isinstance(access.may_pass_on_all(permissions, self._clock.now()), Ok):
-                return
+            with suppress(RoleNotFound):  # a role that is gone is nobody's to give
+                permissions = await self._roles.permissions(organization.org_id, invitation.role)
+                if isinstance(access.may_pass_on_all(permissions, self._clock.now()), Ok):
+                    return
         raise InvitationClosed("whoever invited you may not give that role any more; ask for another invitation")
 
     async def decline(self, offer: Offer, user: User, actor: Actor) -> None:

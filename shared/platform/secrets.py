@@ -23,9 +23,7 @@ from shared.platform.settings import Settings, SettingsError
 
 FRESH_SECONDS: Final = 300.0
 STALE_SECONDS: Final = 3600.0
-AGAIN_SECONDS: Final = (
-    30.0  # a source that did not answer is asked again after this, not by each caller who waits for it
-)
+AGAIN_SECONDS: Final = 30.0  # until a source that did not answer is asked again; meanwhile nobody waits for it
 MAX_BYTES: Final = 25_000  # Key Vault's limit: 25 KB a value
 _NAME: Final = re.compile(r"^[0-9a-zA-Z-]{1,127}$")  # Key Vault's rule for names
 

@@ -139,10 +139,14 @@ def test_an_invitation_gives_what_its_maker_may_still_give(house: HouseForTests,
     for name, inviter in (("removed", admin), ("demoted", demoted)):
         made = inviter.post("/v1/invitations", {"email": f"{uuid.uuid4().hex}@example.com", "role": "operator"})
         tokens[name] = made.json()["token"]
+    role = owner.post("/v1/roles", {"name": uuid.uuid4().hex, "permissions": ["servers.read"]}).json()["id"]
+    made = owner.post("/v1/invitations", {"email": f"{uuid.uuid4().hex}@example.com", "role": role})
+    tokens["the role is gone"] = made.json()["token"]
+    assert owner.change("DELETE", f"/v1/roles/{role}").status_code == 204
     owner.change("DELETE", f"/v1/members/{member_of(admin)}")
     assert owner.change("PATCH", f"/v1/members/{member_of(demoted)}", {"role": "viewer"}).status_code == 200
     for name, token in tokens.items():
-        friend = Person.sign_up(house, name).client()
+        friend = Person.sign_up(house, name.split()[-1]).client()
         assert code_of(friend.post("/v1/invitations/accept", {"token": token})) == "invitation_closed"
         assert friend.get("/v1/me/organizations").json()["items"] == []
 
