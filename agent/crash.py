@@ -34,10 +34,10 @@ def after_exit(policy: CrashPolicy, history: CrashHistory, ended: Exit, started_
         return Decision("stay_down", history, reason=f"ended with {code}; its policy is never to restart")
     if policy.restart == "on_failure" and ended.clean:
         return Decision("stay_down", CrashHistory(), reason="ended by itself with code 0")
-    lasted = ended.at - started_at
+    lasted = max(0.0, ended.at - started_at)  # a clock that was set back in between tells nothing
     if lasted >= policy.reset_seconds:
         history = CrashHistory()
-    ends = (*(end for end in history.ends if ended.at - end < policy.loop_seconds), ended.at)[-policy.loop_count :]
+    ends = (*(end for end in history.ends if abs(ended.at - end) < policy.loop_seconds), ended.at)[-policy.loop_count :]
     if len(ends) >= policy.loop_count:
         reason = f"ended {len(ends)} times within {policy.loop_seconds:.0f} s, the last time with {code}"
         return Decision("crash_loop", replace(history, ends=ends), reason=reason)

@@ -35,6 +35,7 @@ class Updater:
         self._context, self._end = context, end
         self._releases = Releases(context.config.path)
         self._reached = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
 
     def reached(self) -> None:
         """The control plane has answered: a release on trial stays."""
@@ -56,7 +57,8 @@ class Updater:
             from agent.update import UpdateError
 
             try:
-                await self._switch(command, wanted)
+                async with self._one_at_a_time:
+                    await self._switch(command, wanted)
             except (UpdateError, StepFailed) as error:
                 return Outcome(Status.FAILED, error.code, str(error))
             except OSError as error:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from agent.context import Context
 from agent.crash import CrashHistory, after_exit
@@ -74,11 +75,11 @@ class Keeper:
         self._work.cancel("cancelled")
         return True
 
-    async def _operate(self, task_id: str | None, work: Callable[[Operation], Awaitable[None]]) -> Outcome:
+    async def _operate(self, task_id: str | None, work: Callable[[Operation], Coroutine[Any, Any, None]]) -> Outcome:
         await self._end_work()
         operation = Operation(task_id)
         self._work_task_id = task_id
-        task = self._work = asyncio.create_task(_run(work, operation), name=f"work on {self.known.spec.server_id}")
+        task = self._work = asyncio.create_task(work(operation), name=f"work on {self.known.spec.server_id}")
         telling = self._context.spawn(self.known.tell_progress(operation), "tell progress") if task_id else None
         try:
             await asyncio.shield(task)
@@ -261,9 +262,11 @@ class Keeper:
         elif decision.action == "crash_loop":
             self.known.enter("crash_loop")
         else:
-            self.known.next_start = decision.at
+            # At most the whole delay: the clock may have been set back since the game ended.
+            wait = min(max(0.0, decision.at - time.time()), decision.history.delay)
+            self.known.next_start = time.time() + wait
             self.known.enter("backing_off")
-            self._start_later(max(0.0, decision.at - time.time()))
+            self._start_later(wait)
         self.known.tell(None)
 
     def _start_later(self, seconds: float) -> None:
@@ -294,7 +297,3 @@ class Keeper:
             self.known.enter("stopped" if installed else "absent")
         elif self.known.running is not None and self.known.state in ("stopping", "stopped"):
             self.known.enter("running")
-
-
-async def _run(work: Callable[[Operation], Awaitable[None]], operation: Operation) -> None:
-    await work(operation)

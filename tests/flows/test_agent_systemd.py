@@ -19,7 +19,8 @@ from agent.systemd import UNIT_FILE, UNIT_NAME, out_of_reach, unit
 from shared.messaging.codec import to_json
 from shared.messaging.server_spec import Launch, Limits, ServerSpec
 from tests.support.house import HouseForTests
-from tests.support.people import ApiClient, Person
+from tests.support.people import ApiClient
+from tests.support.server_house import api_, house_  # noqa: F401  # fixtures
 from tests.support.systemd import SYSTEMD, Systemd
 
 pytestmark = pytest.mark.slow
@@ -81,17 +82,6 @@ class Machine:
 
     def path(self, inside: str) -> Path:
         return self._systemd.path(inside)
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
-    with HouseForTests(tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host") as house:
-        yield house
-
-
-@pytest.fixture(scope="module")
-def api(house: HouseForTests) -> ApiClient:
-    return Person.sign_up(house, "ann").found_organization("Ann's servers")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ from shared.messaging.releases import sign_release
 from shared.messaging.server_spec import Launch, ServerSpec
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
-from tests.support.people import ApiClient, Person
+from tests.support.people import ApiClient
+from tests.support.server_house import api_, house_  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.slow
 TRIAL_SECONDS = 12
@@ -164,17 +165,6 @@ class Launched:
         self.launcher.terminate()
         self.launcher.wait(30)
         self.agent.run("uninstall", "--yes")
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
-    with HouseForTests(tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host") as house:
-        yield house
-
-
-@pytest.fixture(scope="module")
-def api(house: HouseForTests) -> ApiClient:
-    return Person.sign_up(house, "ann").found_organization("Ann's servers")
 
 
 @pytest.fixture(scope="module")
