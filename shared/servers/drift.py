@@ -9,13 +9,14 @@ from enum import StrEnum
 from typing import Final
 
 from shared.messaging.agent_api import ServerState
-from shared.tasks.models import Task, TaskKind, TaskState
+from shared.tasks.models import Task, TaskKind
 
 #: A beat names at most this many servers: one that is full says nothing of what is missing.
 MOST_IN_A_BEAT: Final = 500
 #: Of nothing that was installed: left alone when its room is given away.
 NOTHING_THERE: Final = ("absent", "install_failed", "left_over")
-#: After a reconciliation that came to nothing: five minutes, doubled each time.
+#: After a reconciliation: five minutes, doubled with each that follows. One that went well counts too: a node that goes on
+#: saying otherwise, by a fault or on purpose, must not keep us busy.
 FIRST_REST: Final = timedelta(minutes=5)
 LONGEST_REST: Final = timedelta(hours=6)
 
@@ -91,12 +92,12 @@ def _kind(server: Wanted, one: ServerState | None, *, holds: bool, full: bool) -
 
 def rests_until(tasks: Iterable[Task]) -> datetime | None:
     """When a server may be reconciled again; None for now. `tasks` are its tasks, the newest first."""
-    failures, last = 0, None
+    in_a_row, last = 0, None
     for task in tasks:
-        if task.kind is not TaskKind.RECONCILE or task.state is TaskState.SUCCEEDED:
+        if task.kind is not TaskKind.RECONCILE:
             break
-        failures, last = failures + 1, last or task.ended_at
-    return None if last is None else last + min(LONGEST_REST, FIRST_REST * 2 ** min(failures - 1, 10))
+        in_a_row, last = in_a_row + 1, last or task.ended_at
+    return None if last is None else last + min(LONGEST_REST, FIRST_REST * 2 ** min(in_a_row - 1, 10))
 
 
 def may_begin(drift: Drift, tasks: Collection[Task], now: datetime) -> bool:

@@ -30,7 +30,11 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What one beat costs there."""
+    """What one beat costs there.
+
+    `operations` are exact where messages come one by one: one to send, one to deliver, one to settle. In batches the host
+    of this machine gives messages back that it did not wait for, and the broker delivers and counts them again.
+    """
 
     executions: float
     operations: float

@@ -19,6 +19,7 @@ from shared.messaging.agent_api import Beat, ServerState
 from shared.messaging.limits import BEAT_JITTER
 from shared.nodes.certificates import Holder
 from shared.nodes.liveness import Change
+from shared.nodes.models import Node
 from shared.nodes.shards import NODES_PER_SHARD, SHARDS_ID, Pulse, Roster, Shards
 from shared.placement.models import Amount, Hold
 from shared.platform.ids import NodeId, OrgId
@@ -112,6 +113,7 @@ class Fleet:
             for place, node in enumerate(ids):
                 holder = Holder(org, node, "crt_1", f"t{node}", key, self._clock.now(), shard, place)
                 server = f"srv_{node[4:]}"
+                await store.create(org, node_of(node, org, shard, place, self._clock.now()))
                 await store.create(org, _server(server, org, node))
                 hold = Hold(server, Amount(64, 100, 64))
                 await store.create(org, NodeLedger(id=ledger_id(node), org_id=org, node_id=node).holding(hold))
@@ -231,6 +233,13 @@ def _add(total: Charge, more: Charge) -> None:
 
 def _no_flows() -> Any:
     raise AssertionError("a node was reconciled, and nothing was wrong with it")
+
+
+def node_of(node: NodeId, org: OrgId, shard: int, place: int, now: datetime) -> Node:
+    """A node's record, as enrolment would have left it."""
+    return Node(
+        id=node, org_id=org, name=node.lower(), shard=shard, place=place, agent_version="0.1.0", enrolled_at=now
+    )
 
 
 def _server(server_id: str, org: OrgId, node: NodeId) -> Server:

@@ -56,7 +56,7 @@ def reconciled(api: ApiClient, server_id: str) -> dict[str, Any]:
         found = api.get(f"/v1/tasks?target={server_id}&kind=server.reconcile").json()["items"]
         return found[0] if found and found[0]["ended_at"] else None
 
-    task: dict[str, Any] = until(ended, f"{server_id} is reconciled", 120)
+    task: dict[str, Any] = until(ended, f"{server_id} is reconciled", 240)
     assert task["state"] == "succeeded", task
     assert task["by"] == "system"
     return task

@@ -39,8 +39,18 @@ class Crowd:
         self._api = self._person.found_organization("Ann's servers")
         self._token_at = time.monotonic()
         self._lock = threading.Lock()
+        self.agents: list[AgentProcess] = []
+        self.games: dict[str, str] = {}  # server to node
+        try:
+            self._begin(folder, count)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, folder: Path, count: int) -> None:
         with ThreadPoolExecutor(4) as pool:
-            self.agents = list(pool.map(lambda number: self._join(folder, number), range(count)))
+            for agent in pool.map(lambda number: self._join(folder, number), range(count)):
+                self.agents.append(agent)
         first = _free_range(PORTS_EACH * count)
         for number, agent in enumerate(self.agents):
             path, begin = f"/v1/nodes/{agent.node_id}", first + number * PORTS_EACH
@@ -48,16 +58,24 @@ class Crowd:
             ranges = [{"first": begin, "last": begin + PORTS_EACH - 1}]
             changed = self.api.change("PATCH", path, {"port_ranges": ranges, "overcommit_cpu": 20})
             assert changed.status_code == 200, changed.text
-        self.games: dict[str, str] = {}  # server to node
         for number, agent in enumerate(self.agents):
             body = {"name": f"game-{number}", "template": "echo", "node_id": agent.node_id}
-            made = self.api.post("/v1/servers", body)
-            assert made.status_code == 202, made.text
-            self.games[made.json()["server_id"]] = agent.node_id
+            made = until(lambda body=body: self._made(body), f"there is room for {body}")  # on a slow day one is silent
+            self.games[made] = agent.node_id
         self.settled()
 
+    def _made(self, body: dict[str, Any]) -> str | None:
+        reply = self.api.post("/v1/servers", body)
+        assert reply.status_code in (202, 409), reply.text
+        return str(reply.json()["server_id"]) if reply.status_code == 202 else None
+
     def _join(self, folder: Path, number: int) -> AgentProcess:
-        return AgentProcess.enrolled(self.house, self.api, folder, f"agent-{number}").start()
+        agent = AgentProcess.enrolled(self.house, self.api, folder, f"agent-{number}")
+        try:
+            return agent.start()
+        except BaseException:
+            agent.__exit__()
+            raise
 
     @property
     def api(self) -> ApiClient:
