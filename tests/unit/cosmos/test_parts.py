@@ -19,8 +19,10 @@ from local.cosmos.continuation import TokenSigner
 from local.cosmos.engine import Engine, Options
 from local.cosmos.errors import CosmosError
 from local.cosmos.housekeeping import purge_all
+from local.cosmos.http import Done
 from local.cosmos.indexing import DEFAULT_POLICY
 from local.cosmos.jsonvalue import UNDEFINED, canonical, sort_key
+from local.cosmos.meter import MOST_KINDS, Meter
 from local.cosmos.partition import KeyDefinition, parse_path, prefix_range
 from local.cosmos.query.execution import QueryRun, run_page
 from local.cosmos.query.indexes import is_indexed, wanted_index
@@ -172,6 +174,29 @@ NAMED = {"includedPaths": [{"path": "/a/?"}, {"path": "/b/*"}], "excludedPaths":
 )
 def test_indexed_values_are_counted(what: str, policy: dict[str, object], item: dict[str, object], count: int) -> None:
     assert Terms(policy).count(item) == count, what
+
+
+def test_the_meter_tells_kinds_of_items_apart_within_a_batch_too() -> None:
+    meter = Meter(0.0)
+    done = [
+        Done("create", "srv_01J", 7.0),
+        Done("replace", "led_nod_01J", 12.0),
+        Done("create", "server_name:one", 6.0),
+    ]
+    meter.record("db", "tenants", charges.Operation.BATCH, 25.0, done)
+    meter.record("db", "tenants", charges.Operation.READ, 1.0, [Done("read", "srv_01K", 1.0)])
+    found = meter.totals()["containers"]["db/tenants"]
+    assert found["request_units"] == 26.0
+    assert {kind: counts["request_units"] for kind, counts in found["kinds"].items()} == {
+        "create server": 6.0,
+        "create srv": 7.0,
+        "read srv": 1.0,
+        "replace led": 12.0,
+    }
+    for number in range(5_000):
+        meter.record("db", "tenants", charges.Operation.READ, 1.0, [Done("read", f"n{number}", 1.0)])
+    kinds = meter.totals()["containers"]["db/tenants"]["kinds"]
+    assert len(kinds) == MOST_KINDS, "ids without a beginning in common do not fill the memory"
 
 
 def test_a_budget_counts_each_second_and_container_by_itself() -> None:
