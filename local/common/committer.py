@@ -19,9 +19,13 @@ class GroupCommitter:
     ahead of the file, so the owner must stop and recover from the file.
     """
 
-    def __init__(self, connection: sqlite3.Connection, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, on_failure: Callable[[Exception], None], *, turns: int = 1
+    ) -> None:
+        """Args: `turns` of the loop that a group stays open; with 2, what the first write wakes shares its commit."""
         self.connection = connection
         self._on_failure = on_failure
+        self._turns = turns
         self._waiters: list[asyncio.Future[None]] = []
         self._actions: list[Callable[[], None]] = []
         self._open = False
@@ -49,7 +53,18 @@ class GroupCommitter:
         if not self._open:
             self.connection.execute("BEGIN IMMEDIATE")
             self._open = True
-            asyncio.get_running_loop().call_soon(self._commit)
+            asyncio.get_running_loop().call_soon(self._turn, self._turns)
+
+    def _turn(self, left: int) -> None:
+        if left > 1:
+            asyncio.get_running_loop().call_soon(self._turn, left - 1)
+        else:
+            self._commit()
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be written."""
+        return self._open
 
     async def committed(self) -> None:
         """Return once everything written so far is on disk.

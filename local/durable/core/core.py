@@ -81,6 +81,7 @@ class Core:
     async def stop(self) -> None:
         """Stop; what was decided is committed."""
         self.kernel.generation += 1  # what waits for a commit, or comes back from a function, does nothing more
+        self.orchestrations.clear()  # no episode any more: what it asked for would begin when the file is closed
         if self._recovery is not None:
             self._recovery.cancel()
         await self.retention.stop()

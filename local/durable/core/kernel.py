@@ -48,14 +48,13 @@ class Kernel:
         self, connection: sqlite3.Connection, on_lost: Callable[[Exception], None], log: Callable[[str], None]
     ) -> None:
         self.store = Store(connection)
-        self.committer = GroupCommitter(connection, self.lost)
+        # A message is written in one turn and wakes its instance, which decides in the next: one commit for both.
+        self.committer = GroupCommitter(connection, self.lost, turns=2)
         self.counters = Counters()
         self.generation = 0
         self.now = now_us
         self.log = log
         self._on_lost = on_lost
-        self._after: list[Callable[[], None]] = []
-        self._after_group: tuple[int, int] | None = None
 
     @contextmanager
     def unit(self) -> Iterator[sqlite3.Connection]:
@@ -68,24 +67,17 @@ class Kernel:
             raise
 
     def after_commit(self, action: Callable[[], None]) -> None:
-        """Run an action once all that was written in this turn of the loop is on disk; never, if that fails.
+        """Run an action once all that was written so far is on disk; never, if that fails."""
+        generation = self.generation
 
-        turn n      unit() -> call_soon(commit 1)   after_commit(a) -> call_soon(group 1)
-        turn n+1    commit 1 . unit() -> call_soon(commit 2)   after_commit(b) -> call_soon(group 2) . group 1: a
-        turn n+2    commit 2 . group 2: b           (the loop keeps the order; the count of commits tells the groups apart)
-        """
-        group = (self.generation, self.committer.commits)
-        if self._after_group != group:
-            self._after_group, self._after = group, []
-            asyncio.get_running_loop().call_soon(self._run_after, self.generation, self._after)
-        self._after.append(action)
-
-    def _run_after(self, generation: int, actions: list[Callable[[], None]]) -> None:
-        if self._after is actions:
-            self._after_group = None
-        if generation == self.generation:
-            for action in actions:
+        def act() -> None:
+            if generation == self.generation:
                 action()
+
+        if self.committer.pending:
+            self.committer.when_committed(act)
+        else:
+            asyncio.get_running_loop().call_soon(act)
 
     def lost(self, error: Exception) -> None:
         """A write failed: forget what memory holds."""

@@ -203,6 +203,22 @@ async def test_long_timers_go_in_hops(house: House) -> None:
     assert len(fired) >= 3
 
 
+async def test_a_message_and_what_it_decides_are_one_commit(house: House) -> None:
+    @house.orchestrator
+    def flow(context: Any) -> Any:
+        return (yield context.wait_for_external_event("go"))
+
+    engine = await house.start()
+    before = engine.counters()["commits"]
+    instance = await house.begin("flow")
+    await house.until(lambda: engine.counters()["episodes"] == 1)
+    await engine._core.send(instance, Event(EVENT_RAISED, 0, name="go", data="1"))
+    assert (await house.ended(instance)).output == "1"
+    await asyncio.sleep(0.1)  # whatever else there is to write
+    assert engine.counters()["episodes"] == 2
+    assert engine.counters()["commits"] - before == 2
+
+
 async def test_an_instance_that_was_dropped_from_memory_goes_on(house: House) -> None:
     @house.activity
     def double(value: int) -> int:

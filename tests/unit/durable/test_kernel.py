@@ -25,21 +25,36 @@ def write(kernel: Kernel, name: str) -> None:
         kernel.store.save_entity(name, "1", 0)
 
 
-async def test_an_action_of_the_next_group_waits_for_the_next_commit(kernel: Kernel) -> None:
-    """The second write comes after the first commit, and before the first group's actions."""
-    seen: list[tuple[str, int]] = []
-    loop = asyncio.get_running_loop()
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
-    def second() -> None:
+
+async def test_an_action_waits_for_the_commit_of_its_own_group(kernel: Kernel) -> None:
+    seen: list[tuple[str, int]] = []
+    write(kernel, "a")
+    kernel.after_commit(lambda: seen.append(("first", kernel.committer.commits)))
+    assert seen == []
+    await turns(3)
+    write(kernel, "b")
+    kernel.after_commit(lambda: seen.append(("second", kernel.committer.commits)))
+    assert seen == [("first", 1)]
+    await turns(3)
+    assert seen == [("first", 1), ("second", 2)]
+
+
+async def test_what_the_first_write_wakes_shares_its_commit(kernel: Kernel) -> None:
+    """As a message and the episode that takes it in."""
+    seen: list[tuple[str, int]] = []
+
+    def episode() -> None:
         write(kernel, "b")
-        kernel.after_commit(lambda: seen.append(("second", kernel.committer.commits)))
+        kernel.after_commit(lambda: seen.append(("episode", kernel.committer.commits)))
 
     write(kernel, "a")
-    loop.call_soon(second)
-    kernel.after_commit(lambda: seen.append(("first", kernel.committer.commits)))
-    while len(seen) < 2:
-        await asyncio.sleep(0)
-    assert seen == [("first", 1), ("second", 2)]
+    asyncio.get_running_loop().call_soon(episode)
+    await kernel.committer.committed()
+    assert seen == [("episode", 1)]
 
 
 async def test_actions_of_a_lost_commit_never_run(kernel: Kernel) -> None:
@@ -47,13 +62,11 @@ async def test_actions_of_a_lost_commit_never_run(kernel: Kernel) -> None:
     write(kernel, "a")
     kernel.after_commit(lambda: seen.append("lost"))
     kernel.committer.connection.execute("ROLLBACK")  # the COMMIT to come fails: no transaction is open
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns(3)
     assert kernel.generation == 1
     write(kernel, "b")
     kernel.after_commit(lambda: seen.append("kept"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns(3)
     assert seen == ["kept"]
 
 
