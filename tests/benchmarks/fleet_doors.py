@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from agent.identity import Identity
 from shared.messaging.agent_api import Beat, BeatAnswer
 from shared.messaging.reports import Report, ReportType, seal_report
 from tests.benchmarks.machine import children_of, cpu_seconds
+from tests.benchmarks.servers_bill import report
 from tests.support.house import HouseForTests
 from tests.support.people import Person
 
@@ -41,14 +40,6 @@ class Door:
     billed_alone: float  # GB-s, were each execution alone on its instance
     cpu: float  # seconds of the host
     log_bytes: float
-
-
-def report(house: HouseForTests) -> dict[str, Any]:
-    """The meter's counts so far."""
-    keys = json.loads(next(house.folder.rglob("keys.json")).read_text())
-    with urllib.request.urlopen(f"{house.api}/diagnostics/cost?code={keys['master']}", timeout=30) as reply:
-        found: dict[str, Any] = json.load(reply)
-    return found
 
 
 class Doors:
@@ -114,7 +105,7 @@ class Doors:
             return float(next((each[name] for each in found["functions"] if each["name"] == function), 0.0))
 
         def operations(found: dict[str, Any]) -> float:
-            queues = found["sources"].get("bus", found["sources"].get("servicebus", {})).get("queues", {})
+            queues = found["sources"]["bus"]["queues"]
             return float(queues.get(queue, {}).get("operations", 0.0))
 
         return Door(
