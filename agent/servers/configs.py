@@ -8,6 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ def render(file: ConfigFile, folder: Path, owner: Owner | None = None) -> bool:
         before = _read(path)
         if before is None and not file.create:
             return False
-        after = file.text if file.text is not None else _EDITORS[file.format](before or "", file.values)
+        after = file.text if file.text is not None else _edited(file, before or "")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StepFailed("bad_config", f"{file.path} cannot be set as {file.format}: {error}") from None
     except OSError as error:
@@ -43,6 +44,12 @@ def render(file: ConfigFile, folder: Path, owner: Owner | None = None) -> bool:
         return False
     _replace(path, after, owner)
     return True
+
+
+def _edited(file: ConfigFile, before: str) -> str:
+    if file.format == "text":
+        return _text(before, file.values, add=file.add)
+    return _EDITORS[file.format](before, file.values)
 
 
 def _read(path: Path) -> str | None:
@@ -159,20 +166,30 @@ def _yaml(before: str, values: Values) -> str:
 
 
 def _set(tree: Any, path: list[str], value: Any) -> Any:
-    """Set a dotted path; a number in it is a place in a list where there is one."""
+    """Set a dotted path; a number in it is a place in a list, `*` is every element that is there."""
     key, rest = path[0], path[1:]
+    if key == "*":
+        places = range(len(tree)) if isinstance(tree, list) else list(tree) if isinstance(tree, dict) else ()
+        for place in places:
+            tree[place] = _set(tree[place], rest, value) if rest else value
+        return tree
     if isinstance(tree, list):
         index = int(key)
         if index > len(tree):
             raise ValueError(f"the list has {len(tree)} elements, {index} was to be set")
         if index == len(tree):
-            tree.append({} if rest else value)
+            tree.append(_nothing_yet(rest) if rest else value)
         tree[index] = _set(tree[index], rest, value) if rest else value
         return tree
     if not isinstance(tree, dict):
         tree = {}
-    tree[key] = _set(tree.get(key, {}), rest, value) if rest else value
+    tree[key] = _set(tree.get(key, _nothing_yet(rest)), rest, value) if rest else value
     return tree
+
+
+def _nothing_yet(path: list[str]) -> Any:
+    """What stands where a path goes on and nothing is: a list for its first element, an object otherwise."""
+    return [] if path[:1] == ["0"] else {}
 
 
 def _xml(before: str, values: Values) -> str:
@@ -208,9 +225,9 @@ def _xml(before: str, values: Values) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _text(before: str, values: Values) -> str:
-    """Each line that begins with a key becomes that key's value; a key that no line begins with is added."""
-    left = {key: one_line(value) for key, value in values.items()}
+def _text(before: str, values: Values, *, add: bool) -> str:
+    """Each line that begins with a key becomes that key's value; with `add` a key that no line begins with is added."""
+    left = {key: text_of(value).replace("\r\n", "\n").replace("\0", " ") for key, value in values.items()}
     seen: set[str] = set()
     lines = []
     for line in before.splitlines():
@@ -218,7 +235,8 @@ def _text(before: str, values: Values) -> str:
         if key is not None:
             seen.add(key)
         lines.append(line if key is None else left[key])
-    return "\n".join([*lines, *(value for key, value in left.items() if key not in seen), ""])
+    added = [value for key, value in left.items() if key not in seen] if add else []
+    return "\n".join([*lines, *added, ""])
 
 
 _EDITORS: Final[dict[str, Callable[[str, Values], str]]] = {
@@ -227,14 +245,13 @@ _EDITORS: Final[dict[str, Callable[[str, Values], str]]] = {
     "json": _json,
     "yaml": _yaml,
     "xml": _xml,
-    "text": _text,
 }
 
 
 def fill_root(file: ConfigFile, place: Callable[[str], str]) -> ConfigFile:
     """The file with the agent's own placeholders filled in."""
     values = {key: place(value) if isinstance(value, str) else value for key, value in file.values.items()}
-    return ConfigFile(file.path, file.format, values, None if file.text is None else place(file.text), file.create)
+    return replace(file, values=values, text=None if file.text is None else place(file.text))
 
 
 def remove_leftovers(folder: Path, relative: str) -> None:

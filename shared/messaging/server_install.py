@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -13,6 +13,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 DIGEST = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|sha1:[0-9a-f]{40})")
 NPM_PACKAGE = re.compile(r"(@[a-z0-9._-]+/)?[a-z0-9][a-z0-9._-]*@[0-9][A-Za-z0-9.+-]*")
 PIP_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,_-]+\])?==[A-Za-z0-9.+!-]+")
+IMAGE = re.compile(r"[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}")
 
 
@@ -162,7 +163,28 @@ class Installer:
         check_path(self.file, "file")
 
 
-Step = Download | Release | Npm | Pip | Steamcmd | Packages | Extract | Write | Installer
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Run a script as root in a container of its own, with the server's files in `/mnt/server`.
+
+    Nodes refuse it unless their owner allows the image. Values reach the script by its environment alone.
+    """
+
+    image: str
+    script: str
+    entrypoint: str = "bash"
+    env: dict[str, str] = field(default_factory=dict)
+    memory_mib: int = 2048
+    kind: Literal["script"] = "script"
+
+    def __post_init__(self) -> None:
+        require(IMAGE.fullmatch(self.image) is not None, f"image: {self.image[:80]!r} is no image's name")
+        require(re.fullmatch(r"[\w./-]{1,100}", self.entrypoint) is not None, f"entrypoint: {self.entrypoint[:40]!r}")
+        require(0 < len(self.script) <= 131_072, f"script: {len(self.script)} characters, at most 131072")
+        require(64 <= self.memory_mib <= 1_048_576, f"memory_mib: {self.memory_mib}")
+
+
+Step = Download | Release | Npm | Pip | Steamcmd | Packages | Extract | Write | Installer | Script
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from shared.messaging.server_install import NAME, Install, check_path, require
+from shared.messaging.server_install import IMAGE, NAME, Install, check_path, require
 
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what a shell can set, too
 
@@ -26,7 +26,8 @@ class ConfigFile:
 
     With `text` the file is that text. Otherwise `values` are set in what stands there (keys are dotted paths in JSON,
     YAML and XML, `section.key` in INI, plain keys in properties; in text, a line that begins with the key becomes the
-    value), and everything else in the file is left as it is.
+    value), and everything else in the file is left as it is. `*` in a JSON or YAML path stands for every element that is
+    there. Without `add` a text file's lines are changed, and none is added.
     """
 
     path: str
@@ -34,6 +35,7 @@ class ConfigFile:
     values: dict[str, str | int | float | bool] = field(default_factory=dict)
     text: str | None = None
     create: bool = True
+    add: bool = True
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -150,7 +152,7 @@ class Launch:
     """The program and its arguments, tokenised: no shell reads them.
 
     `argv[0]` is a path inside the server's folder (`./bin/game`) or one of the runtimes that the node allows (`java`,
-    `node`, `python3`). `directory` is relative to the server's folder.
+    `node`, `python3`); in a container, any program of the image as well. `directory` is relative to the server's folder.
     """
 
     argv: tuple[str, ...]
@@ -187,8 +189,12 @@ class ServerSpec:
     ready_seconds: float = 300.0
     health: QueryProbe | PortProbe | None = None
     crash: CrashPolicy = field(default_factory=CrashPolicy)
+    image: str = ""  # what it runs in where the node's driver is containers
     restarts: int = 0  # grows when a restart is asked for: a running process of a lower count is stopped and started
 
     def __post_init__(self) -> None:
         require(NAME.fullmatch(self.server_id) is not None, f"server_id: {self.server_id[:40]!r}")
+        require(
+            not self.image or IMAGE.fullmatch(self.image) is not None, f"image: {self.image[:80]!r} is no image's name"
+        )
         require(self.revision >= 1, f"revision: {self.revision} is below 1")

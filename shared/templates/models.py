@@ -100,19 +100,23 @@ class Conditional(Strict):
 class Start(Strict):
     """The command: tokens, or one line that is split into tokens once, when the template is read."""
 
-    argv: tuple[str | Conditional, ...] = Field(min_length=1, max_length=150)
-    env: dict[str, str] = Field(default_factory=dict, max_length=100)
+    argv: tuple[str | Conditional, ...] = Field(min_length=1, max_length=200)
+    env: dict[str, str] = Field(default_factory=dict, max_length=300)
     directory: str = "."
 
 
 class FileTemplate(Strict):
-    """A configuration file; values may hold placeholders. A lone placeholder keeps its variable's type."""
+    """A configuration file; values may hold placeholders. A lone placeholder keeps its variable's type.
+
+    `add: false` changes what is there and adds no line (text alone).
+    """
 
     path: str
     format: Literal["properties", "json", "yaml", "ini", "xml", "text"]
     values: dict[str, Scalar] = Field(default_factory=dict, max_length=500)
     text: str | None = None
     create: bool = True
+    add: bool = True
 
 
 class Crash(Strict):
@@ -145,7 +149,8 @@ class Template(Strict):
     description: Text = ""
     author: Annotated[str, StringConstraints(max_length=200)] = ""
     drivers: tuple[Driver, ...] = ("process",)
-    images: dict[str, str] = Field(default_factory=dict, max_length=30)
+    images: dict[str, str] = Field(default_factory=dict, max_length=30)  # by label
+    image: str = ""  # which of them, a placeholder perhaps; the first where it is empty
     labels: dict[str, str] = Field(default_factory=dict, max_length=20)  # a node must carry these
     variables: tuple[Variable, ...] = Field((), max_length=200)
     ports: tuple[TemplatePort, ...] = Field((), max_length=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,6 +39,14 @@ class Values:
         match = PLACEHOLDER.fullmatch(template.strip())
         return self.get(match.group(1)) if match else self.text(template)
 
+    def setting(self, template: Scalar) -> Scalar:
+        """As `typed`, for a value of a configuration file: what a placeholder stands for is one line, so that a member's
+        text does not become a setting of its own. Line ends that the template's author wrote stay."""
+        if not isinstance(template, str) or PLACEHOLDER.fullmatch(template.strip()):
+            found = self.typed(template)
+            return _one_line(found) if isinstance(found, str) else found
+        return PLACEHOLDER.sub(lambda match: _one_line(as_text(self.get(match.group(1)))), template)
+
     def tree(self, value: Any) -> Any:
         """A JSON tree with its texts rendered; numbers stay numbers where a text is a lone placeholder."""
         if isinstance(value, str):
@@ -69,6 +78,10 @@ class Values:
         return item.then if held else item.otherwise
 
 
+def _one_line(text: str) -> str:
+    return re.sub(r"[\r\n]+", " ", text)
+
+
 def as_text(value: Scalar) -> str:
     """A value as a game's file or command line has it: `true` and `false` in small letters."""
     if isinstance(value, bool):
@@ -96,7 +109,9 @@ def check_placeholders(template: Template) -> list[FieldError]:
         f"ports.{each.name}" for each in template.ports
     }
     known |= {f"server.{name}" for name in SERVER_FIELDS} | {f"node.{name}" for name in NODE_FIELDS}
-    parts = template.model_dump(mode="json", include={"install", "files", "start", "ready", "health", "stop"})
+    parts = template.model_dump(mode="json", include={"install", "files", "start", "ready", "health", "stop", "image"})
+    for step in parts["install"]:
+        step.pop("script", None)  # never filled in
     faults = [
         fault(path, "unknown_placeholder", f"{{{{{match.group(1)}}}}} names nothing that exists")
         for path, text in texts(parts)

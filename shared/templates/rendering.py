@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from shared.messaging.codec import WireError, from_wire
 from shared.messaging.server_spec import ServerSpec
 from shared.platform.errors import FieldError
 from shared.templates.errors import TemplateInvalid, fault
-from shared.templates.models import Resources, Scalar, Template
+from shared.templates.models import PLACEHOLDER, Conditional, FileTemplate, Resources, Scalar, Template
 from shared.templates.placeholders import Values, check_placeholders
 from shared.templates.variables import check, pattern_fault
 
@@ -38,48 +38,19 @@ def render(template: Template, instance: Instance) -> ServerSpec:
     Raises:
         TemplateInvalid: a rendered step, file or probe breaks the contract with agents.
     """
-    resources = instance.resources
-    server: dict[str, Scalar] = {
-        "id": instance.server_id,
-        "name": instance.name,
-        "address": instance.address,
-        **resources.model_dump(),
-    }
-    values = Values(instance.variables, instance.ports, server)
-    wire: dict[str, Any] = {
+    values = _values(instance)
+    wire = {
         "server_id": instance.server_id,
         "revision": instance.revision,
         "name": instance.name,
         "power": instance.power,
         "restarts": instance.restarts,
-        "launch": {
-            "argv": values.argv(template),
-            "env": {name: values.text(text) for name, text in template.start.env.items()},
-            "directory": values.text(template.start.directory),
-        },
-        "install": {
-            "generation": instance.generation,
-            "steps": _steps(template, values),
-            "writable": list(template.writable),
-            "fresh": instance.fresh,
-            "step_seconds": template.install_seconds,
-        },
-        "files": [
-            {
-                "path": values.text(file.path),
-                "format": file.format,
-                "values": {key: values.typed(value) for key, value in file.values.items()},
-                "text": None if file.text is None else values.text(file.text),
-                "create": file.create,
-            }
-            for file in template.files
-        ],
+        "image": _image(template, values),
+        "launch": _launch(template, values),
+        "install": _install(template, instance, values),
+        "files": [_file(file, values) for file in template.files],
         "ports": _ports(template, instance),
-        "limits": {
-            "memory_mib": resources.memory_mib,
-            "cpu_millicores": resources.cpu_millicores,
-            "disk_mib": resources.disk_mib,
-        },
+        "limits": instance.resources.model_dump(),
         "stop": {**template.stop.model_dump(), "value": values.text(template.stop.value)},
         "ready": values.tree(template.ready),
         "ready_seconds": template.ready_seconds,
@@ -93,31 +64,83 @@ def render(template: Template, instance: Instance) -> ServerSpec:
         raise TemplateInvalid([fault(field, "invalid", message or str(error))]) from None
 
 
-def _steps(template: Template, values: Values) -> list[dict[str, Any]]:
-    """The install steps. Their texts are texts, but for the fields that the contract has as numbers or flags."""
-    steps = []
-    for step in template.install:
-        rendered = values.tree(step)
-        for name in (
-            "url",
-            "path",
-            "digest",
-            "version",
-            "build",
-            "project",
-            "content",
-            "beta",
-            "archive",
-            "to",
-            "file",
-        ):
-            if name in rendered and not isinstance(rendered[name], str):
-                rendered[name] = values.text(step[name])
-        for name in ("app_id", "strip", "max_mib", "memory_mib"):
-            if isinstance(rendered.get(name), str) and rendered[name].isdigit():
-                rendered[name] = int(rendered[name])
-        steps.append(rendered)
-    return steps
+def _values(instance: Instance) -> Values:
+    server: dict[str, Scalar] = {
+        "id": instance.server_id,
+        "name": instance.name,
+        "address": instance.address,
+        **instance.resources.model_dump(),
+    }
+    return Values(instance.variables, instance.ports, server)
+
+
+def _image(template: Template, values: Values) -> str:
+    if not template.images:
+        return ""
+    label = values.text(template.image)
+    return template.images.get(label) or next(iter(template.images.values()))
+
+
+def _launch(template: Template, values: Values) -> dict[str, Any]:
+    return {
+        "argv": values.argv(template),
+        "env": {name: values.text(text) for name, text in template.start.env.items()},
+        "directory": values.text(template.start.directory),
+    }
+
+
+def _file(file: FileTemplate, values: Values) -> dict[str, Any]:
+    return {
+        "path": values.text(file.path),
+        "format": file.format,
+        "values": {key: values.setting(value) for key, value in file.values.items()},
+        "text": None if file.text is None else values.text(file.text),
+        "create": file.create,
+        "add": file.add,
+    }
+
+
+def _install(template: Template, instance: Instance, values: Values) -> dict[str, Any]:
+    return {
+        "generation": instance.generation,
+        "steps": [_step(step, values) for step in template.install],
+        "writable": list(template.writable),
+        "fresh": instance.fresh,
+        "step_seconds": template.install_seconds,
+    }
+
+
+#: Fields of steps that the contract has as texts, and as numbers. A script's own text is no template: what a shell reads
+#: never holds a member's value.
+TEXTS: Final = (
+    "url",
+    "path",
+    "digest",
+    "version",
+    "build",
+    "project",
+    "content",
+    "beta",
+    "archive",
+    "to",
+    "file",
+    "image",
+)
+NUMBERS: Final = ("app_id", "strip", "max_mib", "memory_mib")
+AS_THEY_STAND: Final = ("script",)
+
+
+def _step(step: dict[str, Any], values: Values) -> dict[str, Any]:
+    rendered: dict[str, Any] = {name: values.tree(value) for name, value in step.items() if name not in AS_THEY_STAND}
+    for name in TEXTS:
+        if name in rendered and not isinstance(rendered[name], str) and isinstance(step[name], str):
+            rendered[name] = values.text(step[name])
+    for name in NUMBERS:
+        if isinstance(rendered.get(name), str) and rendered[name].isdigit():
+            rendered[name] = int(rendered[name])
+    if isinstance(step.get("env"), dict):
+        rendered["env"] = {name: values.text(str(text)) for name, text in step["env"].items()}
+    return rendered | {name: step[name] for name in AS_THEY_STAND if name in step}
 
 
 def _ports(template: Template, instance: Instance) -> list[dict[str, Any]]:
@@ -133,7 +156,8 @@ def check_template(template: Template) -> list[FieldError]:
     faults = check_placeholders(template)
     faults += _twice("variables", [each.name for each in template.variables])
     faults += _twice("ports", [each.name for each in template.ports])
-    faults += _port_faults(template) + _variable_faults(template) + resource_faults(template, template.resources)
+    faults += _port_faults(template) + _variable_faults(template) + _image_faults(template) + _shell_faults(template)
+    faults += resource_faults(template, template.resources)
     probe = template.ready
     if probe.get("kind") == "log" and probe.get("regex") and (problem := pattern_fault(str(probe.get("pattern", "")))):
         faults.append(fault("ready.pattern", "invalid_pattern", problem))
@@ -160,6 +184,40 @@ def _port_faults(template: Template) -> list[FieldError]:
     for field, probe in (("ready", template.ready), ("health", template.health or {})):
         if "port" in probe and probe["port"] not in roots:
             faults.append(fault(f"{field}.port", "unknown_port", f"there is no port {str(probe['port'])[:40]}"))
+    return faults
+
+
+def _image_faults(template: Template) -> list[FieldError]:
+    """A container needs an image, and `image` must always name one of them."""
+    if "container" in template.drivers and not template.images:
+        return [fault("images", "missing", "a server in a container needs an image")]
+    match = PLACEHOLDER.fullmatch(template.image)
+    variable = template.variable(match.group(1).removeprefix("variables.")) if match else None
+    labels = variable.choices if variable is not None else (template.image,) if template.image else ()
+    unknown = [label for label in labels if label not in template.images]
+    if match and (variable is None or variable.type != "choice"):
+        return [fault("image", "not_a_choice", "only a variable of type choice can say which image")]
+    return [fault("image", "unknown_image", f"there is no image {unknown[0][:80]!r}")] if unknown else []
+
+
+SHELLS: Final = ("sh", "bash", "ash", "dash", "/bin/sh", "/bin/bash", "/bin/ash")
+
+
+def _shell_faults(template: Template) -> list[FieldError]:
+    """A shell runs in a container alone, and its line holds no value: values reach it by the environment."""
+    first = template.start.argv[0]
+    if first not in SHELLS:
+        return []
+    faults = []
+    if template.drivers != ("container",):
+        faults.append(
+            fault("start.argv[0]", "shell", "a shell is started in containers alone: drivers must be [container]")
+        )
+    for index, item in enumerate(template.start.argv):
+        if isinstance(item, Conditional) or PLACEHOLDER.search(item):
+            faults.append(
+                fault(f"start.argv[{index}]", "shell", "a value in a shell's line would be read as a command: use env")
+            )
     return faults
 
 

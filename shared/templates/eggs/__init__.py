@@ -1,6 +1,6 @@
-"""Importing Pterodactyl eggs (PTDL_v1 and PTDL_v2), with a report of what could not be carried over, and why.
+"""Importing eggs of Pterodactyl and Pelican, with a report of what could not be carried over, and why.
 
-The format is that of the panel's own export: https://github.com/pterodactyl/panel, app/Services/Eggs/Sharing.
+The formats are those of the panels' own exports (PTDL_v1, PTDL_v2, PLCN_v1 to PLCN_v3; JSON and YAML).
 """
 
 from shared.templates.eggs.importer import Imported, import_egg

@@ -1,18 +1,19 @@
-"""An egg's configuration files, its ready line and its stop command."""
+"""An egg's configuration files."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from shared.messaging.codec import WireError
 from shared.messaging.server_install import check_path
+from shared.templates.eggs.conditions import PREFIX
 from shared.templates.eggs.report import Report
-from shared.templates.eggs.rules import clean
+from shared.templates.eggs.startup import PLACES, ROOT
 
-PARSERS = {
+PARSERS: Final = {
     "properties": "properties",
     "json": "json",
     "yaml": "yaml",
@@ -21,119 +22,129 @@ PARSERS = {
     "xml": "xml",
     "file": "text",
 }
+#: The address under which a game in a container of the panels' reaches its host. Here games have the host's own network.
+INTERFACES: Final = ("config.docker.interface", "config.docker.network.interface")
+MOST_FILES, MOST_VALUES = 45, 500
+
+Place = Callable[[str], str | None]
 
 
 def embedded(value: Any, part: str, report: Report) -> dict[str, Any]:
-    """JSON that an egg keeps as text (or as an object, in hand-written ones)."""
+    """JSON that an egg keeps as text (Pelican: as an object)."""
     if isinstance(value, dict):
         return value
     if value in (None, "", []):
         return {}
     try:
-        found = json.loads(str(value))
+        found = json.loads(value, strict=False) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
         report.dropped(part, f"is not JSON: {error}")
         return {}
+    if not isinstance(found, dict) and found not in (None, [], ""):
+        report.dropped(part, f"is no object of named fields: {str(found)[:60]}")
     return found if isinstance(found, dict) else {}
 
 
-def config_files(raw: Any, place: Callable[[str], str | None], report: Report) -> list[dict[str, Any]]:
-    """The `files` of a template."""
-    found = []
-    for path, rule in embedded(raw, "config.files", report).items():
-        part = f"config.files.{path}"
-        if not isinstance(rule, dict) or rule.get("parser") not in PARSERS:
+class ConfigFiles:
+    """Reads the files of an egg into those of a template."""
+
+    def __init__(self, place: Place, report: Report) -> None:
+        self._place, self._report = place, report
+
+    def read(self, raw: Any) -> list[dict[str, Any]]:
+        """The `files` of a template."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, rule in embedded(raw, "config.files", self._report).items():
+            part = f"config.files.{name}"
             parser = rule.get("parser") if isinstance(rule, dict) else rule
-            report.dropped(part, f"the parser {str(parser)[:40]!r} is not known")
-            continue
+            path = re.sub(r"^(\./)+", "", re.sub(r"^/(home/container|mnt/server)?/*", "", str(name)))
+            if not isinstance(rule, dict) or str(parser).lower() not in PARSERS:
+                self._report.dropped(part, f"the parser {str(parser)[:40]!r} is not known")
+            elif path in found or len(found) >= MOST_FILES:
+                self._report.dropped(part, f"is there twice, or one of more than {MOST_FILES} files")
+            elif self._path_is_good(path, part):
+                file = self._file(path, PARSERS[str(parser).lower()], rule.get("find"), part)
+                if file is not None:
+                    found[path] = file
+        return list(found.values())
+
+    def _path_is_good(self, path: str, part: str) -> bool:
         try:
-            check_path(str(path).lstrip("/").removeprefix("./"))
+            check_path(path)
         except WireError as error:
-            report.dropped(part, str(error))
-            continue
-        values = _values(rule.get("find"), place, part, report)
-        if values:
-            file_format = PARSERS[rule["parser"]]
-            found.append({"path": str(path).lstrip("/").removeprefix("./"), "format": file_format, "values": values})
-    return found
+            self._report.dropped(part, str(error))
+            return False
+        return True
 
-
-def _values(find: Any, place: Callable[[str], str | None], part: str, report: Report) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in (find if isinstance(find, dict) else {}).items():
-        if isinstance(value, dict):
-            report.dropped(f"{part}.{key}", "replaces only certain old values: a rule for that does not exist here")
-        elif "*" in str(key):
-            report.dropped(f"{part}.{key}", "sets the same key in every element (`*`): name the elements one by one")
-        elif isinstance(value, list) or value is None:
-            report.dropped(f"{part}.{key}", "a list or null cannot be set")
-        else:
-            filled = fill(value, place, f"{part}.{key}", report)
+    def _file(self, path: str, file_format: str, find: Any, part: str) -> dict[str, Any] | None:
+        values: dict[str, Any] = {}
+        for name, value in (find if isinstance(find, dict) else {}).items():
+            key = self._key(str(name), file_format, part)
+            if key is None:
+                continue
+            if len(values) >= MOST_VALUES:
+                self._report.dropped(f"{part}.{name}", f"one of more than {MOST_VALUES} values")
+                continue
+            filled = self._value(value, file_format, f"{part}.{name}")
             if filled is not None:
-                values[str(key).replace("\\/", "/")] = filled
-    return values
+                values[key] = filled
+        if not values:
+            return None
+        found: dict[str, Any] = {"path": path, "format": file_format, "values": values}
+        return (
+            {**found, "add": False} if file_format == "text" else found
+        )  # the panel's parser changes lines, adds none
 
+    def _key(self, name: str, file_format: str, part: str) -> str | None:
+        if file_format == "text":
+            return name
+        key = re.sub(r"\[(\d+|\*)\]", r".\1", name.replace("\\/", "/"))
+        if "[" in key:
+            self._report.dropped(f"{part}.{name}", "names an element by its attributes, which a dotted path cannot")
+            return None
+        if "*" in key.split(".") and file_format not in ("json", "yaml"):
+            self._report.dropped(f"{part}.{name}", "sets every element (`*`): possible in JSON and YAML alone")
+            return None
+        return key
 
-def fill(value: Any, place: Callable[[str], str | None], part: str, report: Report) -> Any:
-    """Placeholders of the panel (`{{server.build.default.port}}`) as ours; None if one has no counterpart."""
-    if not isinstance(value, str):
-        return value
-    missing: list[str] = []
-
-    def one(match: re.Match[str]) -> str:
-        inner = match.group(1).strip()
-        name = re.sub(r"^(server\.build\.env|server\.build\.environment|server\.environment|env)\.", "", inner)
-        found = place(name)
-        if found is None:
-            missing.append(inner)
-        return found or ""
-
-    filled = re.sub(r"\{\{(.*?)\}\}", one, value)
-    if missing:
-        report.dropped(part, f"{{{{{missing[0]}}}}} has no counterpart here")
+    def _value(self, value: Any, file_format: str, part: str) -> Any:
+        """A value with its names filled in; None, reported, where it cannot be set."""
+        if isinstance(value, dict):
+            loopback = any(name in str(value) for name in INTERFACES)
+            reason = (
+                "replaces this machine's address by its container network's: games here have the host's network"
+                if loopback
+                else "replaces only certain old values: a rule for that does not exist here"
+            )
+            self._report.dropped(part, reason)
+        elif isinstance(value, list) or value is None:
+            self._report.dropped(part, "a list or null cannot be set")
+        elif not isinstance(value, str):
+            return value
+        elif file_format in ("json", "yaml") and re.fullmatch(r"-?(0|[1-9]\d{0,14})", value):
+            return int(value)  # as the panel's parser does
+        else:
+            return self.fill(value, part)
         return None
-    return filled
 
+    def fill(self, text: str, part: str) -> str | None:
+        """Placeholders of the panel as ours; None, reported, if one has no counterpart."""
+        missing: list[str] = []
 
-def ready_probe(raw: Any, report: Report) -> dict[str, Any]:
-    """The line that says that the game is up, as a probe."""
-    done = embedded(raw, "config.startup", report).get("done")
-    if isinstance(done, str) and done.startswith("regex:"):
-        return {"kind": "log", "pattern": done.removeprefix("regex:").strip()[:500], "regex": True}
-    if isinstance(done, str) and done.strip():
-        return {"kind": "log", "pattern": clean(done)[:500]}
-    if isinstance(done, list) and done:
-        words = [re.escape(str(each).removeprefix("regex:")) for each in done if str(each).strip()]
-        if len(words) == 1:
-            return {"kind": "log", "pattern": str(done[0])[:500]}
-        if words and len(pattern := f".*({'|'.join(words)}).*") <= 500:
-            return {"kind": "log", "pattern": pattern, "regex": True}
-    report.changed("config.startup", "names no line to wait for: the server counts as ready 10 s after its start")
-    return {"kind": "started", "seconds": 10.0}
+        def one(match: re.Match[str]) -> str:
+            inner = match.group(1).strip()
+            if inner in INTERFACES:
+                self._report.changed(
+                    part, "the container network's address is 127.0.0.1: games have the host's network"
+                )
+                return "127.0.0.1"
+            found = self._place(re.sub(rf"^{PREFIX}", "", inner))
+            if found is None:
+                missing.append(inner)
+            return found or ""
 
-
-SIGNALS = {
-    "^C": "SIGINT",
-    "^^C": "SIGTERM",
-    "SIGINT": "SIGINT",
-    "SIGTERM": "SIGTERM",
-    "^SIGINT": "SIGINT",
-    "^SIGTERM": "SIGTERM",
-}
-
-
-def stop_rule(raw: Any, report: Report) -> dict[str, Any]:
-    """How the game is asked to end."""
-    text = str(raw or "").strip()
-    if text.upper() in SIGNALS:
-        return {"method": "signal", "value": SIGNALS[text.upper()]}
-    if text in ("^^C", "SIGKILL", "^SIGKILL"):
-        report.changed("config.stop", "killing at once loses what was not saved: SIGTERM first, killed after 30 s")
-        return {"method": "signal", "value": "SIGTERM"}
-    if not text:
-        report.changed("config.stop", "is empty: SIGTERM is sent")
-        return {"method": "signal", "value": "SIGTERM"}
-    line = text.splitlines()[0][:500]
-    if line != text:
-        report.changed("config.stop", "has several lines: the first is sent")
-    return {"method": "command", "value": line}
+        filled = PLACES.sub(ROOT, re.sub(r"\{\{(.*?)\}\}", one, text))
+        if missing:
+            self._report.dropped(part, f"{{{{{missing[0]}}}}} has no counterpart here")
+            return None
+        return filled

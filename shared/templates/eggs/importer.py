@@ -1,40 +1,27 @@
-"""From an egg's JSON to a template of ours."""
+"""From an egg's text to a template of ours."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from shared.templates.documents import MAX_DEPTH, depth, validate
-from shared.templates.eggs.files import config_files, fill, ready_probe, stop_rule
+from shared.templates.documents import validate
+from shared.templates.eggs.files import ConfigFiles
 from shared.templates.eggs.install import Script
+from shared.templates.eggs.names import BUILT_IN, Names, slug
+from shared.templates.eggs.reading import images_of, read, startup_of, words
 from shared.templates.eggs.report import Note, Report
-from shared.templates.eggs.rules import VariableBuilder, clean, number_of
-from shared.templates.eggs.startup import Startup
-from shared.templates.errors import TemplateInvalid, fault
-from shared.templates.models import MAX_DOCUMENT_BYTES, Template
+from shared.templates.eggs.rules import VariableBuilder, clean
+from shared.templates.eggs.running import ready_probe, stop_rule
+from shared.templates.eggs.startup import Line, Startup
+from shared.templates.models import Template
 
-FORMATS = ("PTDL_v1", "PTDL_v2")
-BUILT_IN = {
-    "SERVER_PORT": "{{ports.game}}",
-    "SERVER_IP": "{{server.address}}",
-    "SERVER_MEMORY": "{{server.memory_mib}}",
-    "server.build.default.port": "{{ports.game}}",
-    "server.build.default.ip": "{{server.address}}",
-    "server.build.memory": "{{server.memory_mib}}",
-    "server.allocations.default.port": "{{ports.game}}",
-    "server.allocations.default.ip": "{{server.address}}",
-    "server.memory": "{{server.memory_mib}}",
-    "server.uuid": "{{server.id}}",
-    "P_SERVER_UUID": "{{server.id}}",
-    "HOME": "{{node.root}}",
-    "PWD": "{{node.root}}",
-}
-SHELL_NAMES = {"PATH": "", "HOSTNAME": "{{server.name}}", "USER": "game", "TZ": "UTC"}
-PORT_NAME = re.compile(r"(^|_)PORT(_|$|\d)|PORT$")
+RUNTIMES: Final = ("java", "node", "python3")
+IMAGE_VARIABLE: Final = "DOCKER_IMAGE"
+#: Names that the process gets otherwise, or that would change what is started.
+NOT_IN_ENVIRONMENT: Final = frozenset({"HOME", "PATH", "PWD", "LD_PRELOAD", "TZ"})
+MOST_NOTES: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,197 +32,173 @@ class Imported:
     notes: tuple[Note, ...]
 
 
-def import_egg(text: str) -> Imported:
-    """Read an egg.
+def import_egg(text: str, *, scripts: bool = False) -> Imported:
+    """Read an egg of Pterodactyl or Pelican.
+
+    Args:
+        text: JSON or YAML.
+        scripts: let an install script that is not recognised be run in its container, instead of leaving a draft.
 
     Raises:
         TemplateInvalid: it is no egg of a version that we know, or nothing that could be started can be made of it.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_DOCUMENT_BYTES:
-        raise TemplateInvalid([fault("", "too_large", f"more than {MAX_DOCUMENT_BYTES} bytes")])
-    try:
-        egg = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise TemplateInvalid([fault("", "not_json", str(error)[:200])]) from None
-    if not isinstance(egg, dict) or depth(egg) > MAX_DEPTH:
-        raise TemplateInvalid([fault("", "not_an_egg", "an egg is a JSON object")])
-    meta = egg.get("meta")
-    version = meta.get("version") if isinstance(meta, dict) else None
-    if version not in FORMATS:
-        raise TemplateInvalid(
-            [fault("meta.version", "unknown_format", f"{str(version)[:40]!r} is not one of {', '.join(FORMATS)}")]
-        )
-    if not isinstance(egg.get("startup"), str) or not egg["startup"].strip():
-        raise TemplateInvalid([fault("startup", "missing", "the egg has no start command")])
-    return _Import(egg).run()
+    report = Report()
+    return _Import(read(text, report), report, scripts=scripts).run()
 
 
 class _Import:
     """One import; the parts see each other's names."""
 
-    def __init__(self, egg: dict[str, Any]) -> None:
-        self._egg, self._report = egg, Report()
-        self._raw = dict(self._variables())
-        self._ports: dict[str, int] = {
-            name: port for name, raw in self._raw.items() if (port := self._as_port(name, raw))
-        }
-        self._names = {name for name in self._raw if name not in self._ports}
+    def __init__(self, egg: dict[str, Any], report: Report, *, scripts: bool) -> None:
+        self._egg, self._report, self._scripts = egg, report, scripts
+        self._names = Names(egg.get("variables"), report)
+        self._images = images_of(egg, report)
+        config = egg.get("config")
+        self._config: dict[str, Any] = config if isinstance(config, dict) else {}
 
     def run(self) -> Imported:
-        variables = [
-            VariableBuilder(name, self._raw[name], self._report).build() for name in self._raw if name in self._names
-        ]
-        startup = Startup(self._place, self._names, self._report)
-        argv = startup.tokens(str(self._egg["startup"]))
-        config = self._egg.get("config") if isinstance(self._egg.get("config"), dict) else {}
-        assert isinstance(config, dict)
-        files = config_files(config.get("files"), self._place, self._report)
-        script = self._script()
-        defaults = {name: str(raw.get("default_value") or "") for name, raw in self._raw.items()}
-        steps = Script(script, defaults, self._place, self._report).steps()
+        line_text = startup_of(self._egg, self._report)
+        variables = [VariableBuilder(name, raw, self._report).build() for name, raw in self._names.variables.items()]
+        line = self._line(line_text, variables)
+        files = ConfigFiles(self._names.place, self._report).read(self._config.get("files"))
+        script = self._script(variables)
+        steps = script.steps(run=self._scripts)
         files += self._features(files)
-        self._rest(config)
+        self._rest()
+        name = self._cut("name", clean(self._egg.get("name")).strip() or "egg", 100)
         data = {
             "schema": 1,
-            "key": _slug(str(self._egg.get("name") or "egg")),
-            "name": clean(self._egg.get("name") or "egg").strip()[:100] or "egg",
-            "game": _slug(str(self._egg.get("name") or "egg")),
-            "description": clean(self._egg.get("description"))[:4000],
-            "author": str(self._egg.get("author") or "")[:200],
-            "drivers": ["process", "container"] if self._images() else ["process"],
-            "images": self._images(),
-            "variables": variables,
-            "ports": self._template_ports(),
+            "key": slug(name),
+            "name": name,
+            "game": slug(name),
+            "description": self._cut("description", clean(self._egg.get("description")), 4000),
+            "author": self._cut("author", clean(self._egg.get("author")), 200),
+            "drivers": self._drivers(line),
+            **self._image(variables),
+            "variables": self._finished(variables, script, files),
+            "ports": self._names.template_ports(),
             "install": steps,
             "writable": ["*"] if steps else [],
             "files": files,
-            "start": {"argv": argv, "env": startup.env},
-            "stop": stop_rule(config.get("stop"), self._report),
-            "ready": ready_probe(config.get("startup"), self._report),
+            "start": {"argv": line.argv, "env": self._environment(line), "directory": line.directory},
+            "stop": stop_rule(self._config.get("stop"), self._report),
+            "ready": ready_probe(self._config.get("startup"), self._report),
             "ready_seconds": 900.0,
-            "notes": {"imported_install_script": script[:60_000]} if script else {},
+            "notes": self._notes(script, line_text),
             "draft": sorted({note.part for note in self._report.notes if note.verdict == "needed"}),
         }
-        return Imported(validate(self._repair(data)), tuple(self._report.notes))
+        return Imported(validate(data), tuple(self._report.notes))
 
-    def _variables(self) -> list[tuple[str, dict[str, Any]]]:
-        raw = self._egg.get("variables")
-        found = [each for each in raw if isinstance(each, dict)] if isinstance(raw, list) else []
-        names = Counter(str(each.get("env_variable")) for each in found)
-        kept: list[tuple[str, dict[str, Any]]] = []
-        for each in found[:200]:
-            name = str(each.get("env_variable") or "")
-            usable = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name)
-            if not usable or (names[name] > 1 and name in dict(kept)):
-                self._report.dropped(
-                    f"variables.{name[:40]}", "its name is empty, there twice, or not letters, digits and `_`"
+    # ---------------------------------------------------------------- starting
+
+    def _line(self, text: str, variables: list[dict[str, Any]]) -> Line:
+        names = [v["name"] for v in variables]
+        optional = [v["name"] for v in variables if not v["required"]]
+        texts = [v["name"] for v in variables if v.get("type", "text") == "text"]
+        startup = Startup(self._names.place, names, optional, texts, self._report, images=bool(self._images))
+        line = startup.read(text)
+        for variable in variables:
+            if variable["name"] in line.lists:
+                variable["type"] = "arguments"
+        return line
+
+    def _drivers(self, line: Line) -> list[str]:
+        """Where it can run: a program of its own files or a runtime of the node anywhere, one of its image in a container."""
+        program = str(line.argv[0])
+        own = "/" in program and not program.startswith("/")
+        if own or program in RUNTIMES:
+            return ["process", "container"] if self._images else ["process"]
+        if self._images:
+            if not line.by_shell:
+                self._report.changed(
+                    "startup", f"`{program[:60]}` is a program of its image: nodes with containers run it"
                 )
-                continue
-            if name in BUILT_IN:
-                self._report.dropped(f"variables.{name}", "is given by the console itself")
-                continue
-            kept.append((name, each))
-        return kept
+            return ["container"]
+        self._report.needed("startup", f"`{program[:60]}` is no file of the server, and the egg names no image with it")
+        return ["process"]
 
-    def _as_port(self, name: str, raw: dict[str, Any]) -> int | None:
-        """A variable that is a port of the game becomes a reserved port, so that no two servers get one number."""
-        rules, default = str(raw.get("rules") or ""), str(raw.get("default_value") or "")
-        number = number_of(default, whole=True)
-        looks = PORT_NAME.search(name.upper()) or re.search(r"between:102[45],65535", rules)
-        if not looks or number is None or not 1 <= int(number) <= 65_535:
-            return None
-        if not re.search(r"integer|int\b|numeric|digits|between|string|required", rules):
-            return None
-        self._report.changed(
-            f"variables.{name}", f"became the reserved port {_port(name)}: each server gets its own number"
-        )
-        return int(number)
+    def _image(self, variables: list[dict[str, Any]]) -> dict[str, Any]:
+        """The images; where there are several, a variable lets a member choose, as the panels do."""
+        taken = any(variable["name"] == IMAGE_VARIABLE for variable in variables)
+        if len(self._images) < 2 or taken:
+            if taken and len(self._images) > 1:
+                self._report.dropped(
+                    "docker_images", f"{IMAGE_VARIABLE} is a variable of the egg: the first image is used"
+                )
+            return {"images": self._images}
+        labels = list(self._images)
+        choice = {"name": IMAGE_VARIABLE, "title": "Image", "type": "choice", "choices": labels, "default": labels[0]}
+        variables.append({**choice, "description": "Where the server runs in a container: what it runs in."})
+        return {"images": self._images, "image": f"{{{{variables.{IMAGE_VARIABLE}}}}}"}
 
-    def _template_ports(self) -> list[dict[str, Any]]:
-        game: dict[str, Any] = {"name": "game", "protocol": "both"}
-        return [game] + [
-            {"name": _port(name), "protocol": "both", "prefer": number}
-            for name, number in list(self._ports.items())[:31]
-        ]
+    def _environment(self, line: Line) -> dict[str, str]:
+        """The egg's variables as the panels hand them to a server, and what stood before its program's name."""
+        named = {
+            **self._names.environment(),
+            **{name: self._names.place(name) or "" for name in BUILT_IN if name.isupper()},
+        }
+        return {name: value for name, value in named.items() if name not in NOT_IN_ENVIRONMENT} | line.env
 
-    def _place(self, name: str) -> str | None:
-        """Our placeholder of a name that the egg uses."""
-        if name in self._ports:
-            return f"{{{{ports.{_port(name)}}}}}"
-        if name in self._names:
-            return f"{{{{variables.{_variable(name)}}}}}"
-        return BUILT_IN.get(name) or SHELL_NAMES.get(name)
+    # ---------------------------------------------------------------- the rest of it
 
-    def _script(self) -> str:
+    def _script(self, variables: list[dict[str, Any]]) -> Script:
         scripts = self._egg.get("scripts")
         installation = scripts.get("installation") if isinstance(scripts, dict) else None
-        script = installation.get("script") if isinstance(installation, dict) else None
-        return str(script or "").replace("\r\n", "\n")
+        required = {variable["name"] for variable in variables if variable["required"]}
+        return Script(installation, self._names.defaults(), required, self._names.place, self._report)
 
-    def _images(self) -> dict[str, str]:
-        found = self._egg.get("docker_images") or self._egg.get("images") or self._egg.get("image") or {}
-        if isinstance(found, str):
-            found = [found]
-        if not isinstance(found, dict):
-            found = {each: each for each in found if isinstance(each, str)} if isinstance(found, list) else {}
-        pairs = found.items()
-        return {str(label)[:100]: str(image) for label, image in list(pairs)[:30]}
+    def _finished(
+        self, variables: list[dict[str, Any]], script: Script, files: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The variables, with what other parts ask of them."""
+        for variable in variables:
+            if variable["name"] in script.fixed and variable.get("default") not in (None, ""):
+                variable["required"] = True
+        eula = any(file["path"] == "eula.txt" for file in files)
+        if eula and not any(variable["name"] == "EULA" for variable in variables):
+            agreement = {"name": "EULA", "title": "I agree to the game's licence", "type": "boolean", "default": False}
+            variables.append({**agreement, "description": "https://www.minecraft.net/eula"})
+        return variables
 
     def _features(self, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        features = self._egg.get("features")
-        extra = []
-        for feature in features if isinstance(features, list) else []:
-            if feature == "eula" and not any(file["path"] == "eula.txt" for file in files):
-                self._report.changed(
-                    "features.eula", "became the variable EULA: whoever makes a server agrees to it there"
-                )
-                extra.append({"path": "eula.txt", "format": "properties", "values": {"eula": "{{variables.EULA}}"}})
-            elif feature != "eula":
-                self._report.dropped(
-                    f"features.{feature}", "a hint that the panel shows in its console; nothing to carry over"
-                )
+        extra: list[dict[str, Any]] = []
+        for feature in words(self._egg.get("features")):
+            if feature != "eula":
+                reason = "a hint that the panel shows in its console; nothing to carry over"
+                self._report.dropped(f"features.{feature[:40]}", reason)
+            elif not extra and not any(file["path"] == "eula.txt" for file in files):
+                reason = "became the variable EULA: whoever makes a server agrees to it there"
+                self._report.changed("features.eula", reason)
+                extra = [{"path": "eula.txt", "format": "properties", "values": {"eula": "{{variables.EULA}}"}}]
         return extra
 
-    def _rest(self, config: dict[str, Any]) -> None:
-        if self._egg.get("file_denylist"):
-            self._report.dropped("file_denylist", "files cannot be hidden from those who may read a server's files")
-        if config.get("extends"):
+    def _rest(self) -> None:
+        denied = words(self._egg.get("file_denylist"))
+        if denied:
+            shown = ", ".join(denied[:5])[:200]
+            self._report.dropped("file_denylist", f"those who may read a server's files see all of them ({shown})")
+        if words(self._egg.get("tags")):
+            self._report.dropped("tags", "templates have a game, not tags")
+        if self._config.get("extends") or self._copied():
             self._report.dropped("config.extends", "another egg's settings are not in this file")
-        logs = config.get("logs")
-        if logs not in (None, "", "{}", "[]", {}, []):
+        logs = self._config.get("logs")
+        if re.sub(r"\s", "", str(logs)) not in ("None", "", "{}", "[]"):
             self._report.dropped("config.logs", "console lines are those that the program writes to its output")
+        for name in self._config.keys() - {"files", "startup", "logs", "stop", "extends"}:
+            self._report.dropped(f"config.{str(name)[:60]}", "no part of an egg that is known here")
 
-    def _repair(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Names in the form of ours; the agreement that a file of ours asks for."""
-        for variable in data["variables"]:
-            variable["name"] = _variable(variable["name"])
-        for token in data["start"]["argv"]:
-            if isinstance(token, dict):
-                token["when"] = _variable(token["when"])
-        if any(file["path"] == "eula.txt" for file in data["files"]) and not any(
-            v["name"] == "EULA" for v in data["variables"]
-        ):
-            data["variables"].append(
-                {
-                    "name": "EULA",
-                    "title": "I agree to the game's licence",
-                    "description": "https://www.minecraft.net/eula",
-                    "type": "boolean",
-                    "default": False,
-                }
-            )
-        for name, value in list(data["start"]["env"].items()):
-            data["start"]["env"][name] = fill(value, lambda inner: f"{{{{{inner}}}}}", "startup", self._report) or ""
-        return data
+    def _copied(self) -> bool:
+        return any(self._egg.get(name) for name in ("copy_script_from", "config_from"))
 
+    def _notes(self, script: Script, line: str) -> dict[str, str]:
+        found = {"imported_startup": clean(line)[:8000]}
+        if script.text:
+            found["imported_install_script"] = clean(script.text)[:MOST_NOTES]
+            if len(script.text) > MOST_NOTES:
+                self._report.changed("notes", f"of its install script the first {MOST_NOTES} characters are kept")
+        return found
 
-def _variable(name: str) -> str:
-    return name.upper()
-
-
-def _port(name: str) -> str:
-    return re.sub(r"[^a-z0-9_]", "_", name.lower())[:32]
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9]+", "-", text.lower())).strip("-")[:60] or "egg"
+    def _cut(self, part: str, text: str, most: int) -> str:
+        if len(text) > most:
+            self._report.changed(part, f"has {len(text)} characters: the first {most} are kept")
+        return text[:most]

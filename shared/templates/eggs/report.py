@@ -25,7 +25,7 @@ class Report:
 
     def add(self, part: str, verdict: Verdict, reason: str) -> None:
         """Write something down."""
-        note = Note(part[:200], verdict, reason[:500])
+        note = Note(_printable(part)[:200], verdict, _printable(reason)[:500])
         if note not in self.notes:
             self.notes.append(note)
 
@@ -40,3 +40,8 @@ class Report:
     def needed(self, part: str, reason: str) -> None:
         """A person must complete it."""
         self.add(part, "needed", reason)
+
+
+def _printable(text: str) -> str:
+    """Text of a file as it can be stored and shown: lone surrogates and control characters are told by their numbers."""
+    return "".join(char if char.isprintable() else f"<{ord(char):x}>" if char not in "\n\t" else " " for char in text)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from shared.templates.eggs.reading import plain, truth
 from shared.templates.eggs.report import Report
-from shared.templates.variables import TRUE, pattern_fault
+from shared.templates.variables import FALSE, TRUE, pattern_fault
 
 SECRET_WORDS = re.compile(r"PASS|SECRET|TOKEN|API_?KEY|RCON_PW|STEAM_ACC|LICENSE_?KEY|PRIVATE_KEY")
 PATTERNS = {
@@ -21,6 +22,7 @@ PATTERNS = {
     "email": r"[^@\s]+@[^@\s]+",
     "uuid": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
 }
+BOUNDS = {"max", "min", "between", "size", "digits", "digits_between", "gt", "gte", "lt", "lte"}
 SILENT = {"sometimes", "filled", "present", "bail", "string", "nullable", "required", "array"}
 
 
@@ -48,13 +50,18 @@ class VariableBuilder:
         self._part = f"variables.{name}"
         self.fields: dict[str, Any] = {
             "name": name,
-            "title": str(raw.get("name") or name)[:100],
-            "description": clean(raw.get("description"))[:4000],
-            "visible": bool(raw.get("user_viewable", True)),
-            "editable": bool(raw.get("user_editable", True)),
+            "title": self._cut("name", clean(raw.get("name")).strip() or name, 100),
+            "description": self._cut("description", clean(raw.get("description")), 4000),
+            "visible": truth(raw.get("user_viewable"), True),
+            "editable": truth(raw.get("user_editable"), True),
             "required": False,
             "max_length": 4000,
         }
+
+    def _cut(self, what: str, text: str, most: int) -> str:
+        if len(text) > most:
+            self._report.changed(f"{self._part}.{what}", f"has {len(text)} characters: the first {most} are kept")
+        return text[:most]
 
     def build(self) -> dict[str, Any]:
         """The fields of `models.Variable`."""
@@ -71,10 +78,10 @@ class VariableBuilder:
         return self.fields
 
     def _choose_type(self, names: set[str]) -> None:
-        if names & {"integer", "int", "digits", "digits_between"}:
+        if names & {"integer", "int"}:
             self.fields["type"] = "integer"
         elif names & {"numeric", "decimal"}:
-            self.fields["type"] = "number"
+            self.fields["type"] = "integer" if names & {"digits", "digits_between"} else "number"
         elif names & {"boolean", "bool"}:
             self.fields["type"] = "text"  # an egg's flag is 0 or 1 in the command, never true
             self.fields |= {"type": "choice", "choices": ["0", "1"]}
@@ -86,10 +93,10 @@ class VariableBuilder:
     def _apply(self, name: str, argument: str) -> None:
         if name in SILENT or name in ("integer", "int", "numeric", "boolean", "bool", "decimal"):
             return
-        if name in ("max", "min", "between", "size", "digits", "digits_between"):
+        if name in BOUNDS:
             self._bound(name, argument)
         elif name == "in":
-            self.fields |= {"type": "choice", "choices": [choice.strip().strip('"') for choice in argument.split(",")]}
+            self._choices(argument)
         elif name == "regex":
             self._regex(argument)
         elif name in PATTERNS:
@@ -100,6 +107,17 @@ class VariableBuilder:
         else:
             self._report.dropped(self._part, f"the rule {name!r} has no counterpart: the value is not checked for it")
 
+    def _choices(self, argument: str) -> None:
+        """`in:a,b`; an empty one among them says that the value may be empty."""
+        found = [choice.strip().strip('"') for choice in argument.split(",")]
+        if "" in found:
+            self.fields["required"] = False
+        choices = list(dict.fromkeys(choice for choice in found if choice))
+        if choices:
+            self.fields |= {"type": "choice", "choices": choices}
+        else:
+            self._report.dropped(self._part, "the rule `in` names no values")
+
     def _bound(self, name: str, argument: str) -> None:
         try:
             numbers = [float(number) for number in argument.split(",")]
@@ -107,9 +125,14 @@ class VariableBuilder:
         except (ValueError, IndexError):
             self._report.dropped(self._part, f"the rule {name}:{argument[:40]} cannot be read")
             return
-        if name in ("digits", "digits_between"):
-            low, high = 10 ** (max(low, 1) - 1) if low > 1 else 0, 10 ** min(high, 15) - 1
-        lower, upper = name not in ("max",), name not in ("min",)
+        if name.startswith("digits"):
+            if not self._numeric:  # digits alone keep their leading zeros: they are text
+                self._pattern(rf"\d{{{max(int(low), 0)},{min(max(int(high), 0), 4000)}}}")
+                return
+            low, high = 10 ** (low - 1) if low > 1 else 0, 10 ** min(high, 15) - 1
+        step = (1 if self.fields.get("type") == "integer" else 0) if name in ("gt", "lt") else 0
+        low, high = low + step, high - step
+        lower, upper = name not in ("max", "lt", "lte"), name not in ("min", "gt", "gte")
         if self._numeric:
             self.fields |= ({"minimum": low} if lower else {}) | ({"maximum": high} if upper else {})
         else:
@@ -124,7 +147,9 @@ class VariableBuilder:
         body, flags = match.group(2), match.group(3)
         if match.group(1) == "/":
             body = body.replace("\\/", "/")
-        kept = "".join(flag for flag in flags if flag in "ims")
+        kept = "".join(dict.fromkeys(flag for flag in flags if flag in "imsx"))
+        if odd := set(flags) - set("imsxu"):
+            self._report.dropped(self._part, f"the flags {''.join(sorted(odd))} of its pattern")
         whole = body.startswith("^") and body.endswith("$") and not body.endswith("\\$") and "|" not in body
         body = body if whole else f"(?s:.*?)(?:{body})(?s:.*)"  # Laravel searches, we match the whole value
         self._pattern(f"(?{kept}){body}" if kept else body)
@@ -142,9 +167,10 @@ class VariableBuilder:
         from shared.templates.models import Variable
         from shared.templates.variables import check
 
-        default = self._raw.get("default_value")
-        text = "" if default is None else str(default)
+        text = plain(self._raw.get("default_value"))
         if self.fields.get("choices") == ["0", "1"]:
+            if text.lower() not in TRUE | FALSE:
+                self._report.changed(self._part, f"its default {text[:40]!r} is neither on nor off: off")
             text = "1" if text.lower() in TRUE else "0"
         value: Any = text
         if self._numeric:

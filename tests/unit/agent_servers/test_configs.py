@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,7 +89,38 @@ def test_no_value_makes_a_second_setting(tmp_path_factory: pytest.TempPathFactor
     if any("\ud800" <= char <= "\udfff" for char in value):
         return
     folder = tmp_path_factory.mktemp("f")
-    for format_ in ("properties", "ini", "text"):
-        render(ConfigFile(format_, format_, {"s.k" if format_ == "ini" else "k": value}), folder)
+    for format_ in (
+        "properties",
+        "ini",
+    ):  # in text the lines are the template's own: placeholders are filled by one line
+        render(ConfigFile(format_, format_, {"s.k" if format_ == "ini" else "k": value}), folder)  # type: ignore[arg-type]
         lines = (folder / format_).read_text().split("\n")
         assert len([line for line in lines if line and not line.startswith("[")]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "after"),
+    [
+        pytest.param({"a": [{"p": 1}, {"p": 2}]}, "a.*.p", {"a": [{"p": 9}, {"p": 9}]}, id="every_element"),
+        pytest.param(
+            {"a": {"x": {}, "y": {"p": 1}}}, "a.*.p", {"a": {"x": {"p": 9}, "y": {"p": 9}}}, id="every_member"
+        ),
+        pytest.param({}, "a.*.p", {"a": {}}, id="of_nothing"),
+        pytest.param({}, "a.0.p", {"a": [{"p": 9}]}, id="first_of_a_list_that_is_not_there"),
+        pytest.param({"a": [1]}, "a.1", {"a": [1, 9]}, id="one_more"),
+    ],
+)
+@pytest.mark.parametrize("format_", ["json", "yaml"])
+def test_places_in_trees(tmp_path: Path, format_: Any, before: Any, path: str, after: Any) -> None:
+    (tmp_path / "f").write_text(json.dumps(before))
+    render(ConfigFile("f", format_, {path: 9}), tmp_path)
+    assert yaml.safe_load((tmp_path / "f").read_text()) == after
+
+
+def test_text_lines_are_changed_and_added_only_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("#security:\nport 1\nother\n")
+    values = {"#security:": "security:\r\n  on: true", "port": "port 2", "//port": "port 3"}
+    render(ConfigFile("f", "text", values, add=False), tmp_path)
+    assert (tmp_path / "f").read_text() == "security:\n  on: true\nport 2\nother\n"
+    render(ConfigFile("f", "text", {"new": "new 1"}), tmp_path)
+    assert (tmp_path / "f").read_text().endswith("other\nnew 1\n")
