@@ -29,6 +29,8 @@ class Config:
     ca_file: str = ""
     driver: Literal["process", "container"] = "process"
     container_socket: str = "/run/podman/podman.sock"
+    install_images: str = ""
+    install_network: str = "bridge"
     game_user: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_reports: int = 20_000

@@ -43,7 +43,7 @@ async def enrol(
     key_file = config.path / KEY
     reuse = key_file.exists() and not Identity.enrolled(config.path)
     key = load_key(key_file) if reuse else make_key(key_file)
-    platform = read_platform()
+    platform = read_platform(config.driver)
     request = EnrolRequest(
         token=token.strip(),
         csr_pem=make_csr(key, name or platform.hostname),

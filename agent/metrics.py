@@ -7,15 +7,15 @@ import platform
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from shared.messaging.agent_api import Hardware, Platform
 
 _MIB: Final = 1024 * 1024
 
 
-def read_platform() -> Platform:
-    """The system's names."""
+def read_platform(driver: Literal["process", "container"] = "process") -> Platform:
+    """The system's names, and how games are run on it."""
     try:
         distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "")
     except OSError:
@@ -27,6 +27,7 @@ def read_platform() -> Platform:
         distribution=distribution[:200],
         hostname=socket.gethostname()[:200],
         python=platform.python_version(),
+        driver=driver,
     )
 
 

@@ -15,12 +15,14 @@ from shared.templates.errors import TemplateInvalid, TemplateNotFound, TemplateR
 
 if TYPE_CHECKING:
     from shared.templates.eggs import Imported
+    from shared.templates.models import Template
     from shared.templates.stored import TemplateHead
 
 routes = Routes("templates", services)
 blueprint = routes.blueprint
 
 MAX_TEXT = 262_144
+MAX_EGG = 2_097_152  # Pelican's carry the game's picture
 
 
 class TemplateList(ListQuery):
@@ -37,10 +39,15 @@ class TemplateSource(In):
 
 
 class EggSource(In):
-    """A Pterodactyl egg (PTDL_v1 or PTDL_v2) as JSON text."""
+    """An egg of Pterodactyl (PTDL_v1, PTDL_v2) or Pelican (PLCN_v1 to PLCN_v3), as JSON or YAML text.
 
-    egg: str = Field(max_length=MAX_TEXT)
+    With `scripts`, an install script that is none of the usual things is carried over as it is, to be run in its own
+    container on nodes that allow its image; it takes the permission `templates.scripts`.
+    """
+
+    egg: str = Field(max_length=MAX_EGG)
     save: bool = True
+    scripts: bool = False
 
 
 class TemplateView(Out):
@@ -121,6 +128,12 @@ class ImportReport(Out):
         )
 
 
+async def _may_run_scripts(call: Call, template: Template) -> None:
+    """A script of strangers as root, if only in a container, is more than a template."""
+    if any(step.get("kind") == "script" for step in template.install):
+        await call.services.authorizer.authorise(call, Permission.TEMPLATES_SCRIPTS, None)
+
+
 @routes.get("/v1/templates", permission=Permission.TEMPLATES_READ, narrowed="id")
 async def list_templates(call: Call, query: TemplateList) -> Page[TemplateView]:
     """List templates of one scope."""
@@ -143,7 +156,9 @@ async def create_template(call: Call, body: TemplateSource) -> Reply:
 
     from shared.templates.documents import parse
 
-    made = await call.services.templates.create(call.org, call.new_id("tpl"), parse(body.source), by=actor_of(call))
+    template = parse(body.source)
+    await _may_run_scripts(call, template)
+    made = await call.services.templates.create(call.org, call.new_id("tpl"), template, by=actor_of(call))
     return Reply(TemplateView.of(made), status=201, etag=made.etag, location=f"/v1/templates/{made.id}")
 
 
@@ -153,13 +168,15 @@ async def create_template(call: Call, body: TemplateSource) -> Reply:
     idempotent=True,
     response=ImportReport,
     problems=[TemplateInvalid],
+    body_limit=2 * MAX_EGG,
 )
 async def import_template(call: Call, body: EggSource) -> ImportReport:
-    """Import a Pterodactyl egg; the report names everything that could not be carried over, and why."""
+    """Import an egg of Pterodactyl or Pelican; the report names what could not be carried over, and why."""
 
     from shared.templates.eggs import import_egg
 
-    imported = import_egg(body.egg)
+    imported = import_egg(body.egg, scripts=body.scripts)
+    await _may_run_scripts(call, imported.template)
     if not body.save:
         return ImportReport.of(imported, None)
     template_id = call.new_id("tpl")
@@ -225,8 +242,10 @@ async def replace_template(call: Call, template_id: str, body: TemplateSource) -
 
     from shared.templates.documents import parse
 
+    template = parse(body.source)
+    await _may_run_scripts(call, template)
     head = await call.services.templates.add_version(
-        call.org, template_id, parse(body.source), etag=call.if_match, by=actor_of(call)
+        call.org, template_id, template, etag=call.if_match, by=actor_of(call)
     )
     return Reply(TemplateView.of(head), etag=head.etag)
 

@@ -116,6 +116,16 @@ class Driver(Protocol):
     def name(self) -> str:
         """`process` or `container`."""
 
+    def root(self, folder: Path) -> str:
+        """The server's folder as its game sees it."""
+
+    async def fetch(self, image: str) -> None:
+        """Bring what a server runs in, before its files are; "" is nothing.
+
+        Raises:
+            DriverError: `image_missing`.
+        """
+
     async def start(self, plan: Plan) -> Running:
         """Start it.
 

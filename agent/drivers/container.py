@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.console import Console
 from agent.drivers import proc
 from agent.drivers.base import DriverError, Exit, Handle, Plan, Usage
-from agent.drivers.container_plan import description, limited
+from agent.drivers.container_plan import PLACE, description, limited
 from agent.drivers.engine import Engine, EngineRefused, encoded
 from agent.drivers.ports import check_free
 from shared.messaging.server_spec import Stop
@@ -37,9 +37,9 @@ class ContainerDriver:
         name = _name(plan.server_id)
         with contextlib.suppress(EngineRefused):
             await self.engine.call("DELETE", f"/containers/{name}?force=1&v=1")
-        made = await self.engine.call(
-            "POST", f"/containers/create?name={encoded(name)}", description(plan, self._image)
-        )
+        made_of = description(plan, self._image)
+        await self.fetch(made_of["Image"])
+        made = await self.engine.call("POST", f"/containers/create?name={encoded(name)}", made_of)
         try:
             attached = await self._attach(made["Id"])
             await self.engine.call("POST", f"/containers/{made['Id']}/start")
@@ -56,6 +56,16 @@ class ContainerDriver:
             }
         )
         return self._follow(plan.server_id, Handle(plan.server_id, token, time.time()), attached)
+
+    @staticmethod
+    def root(folder: Path) -> str:  # noqa: ARG004  # every server's is the same
+        """See `Driver.root`."""
+        return PLACE
+
+    async def fetch(self, image: str) -> None:
+        """See `Driver.fetch`."""
+        if image:
+            await self.engine.pull(image)
 
     async def adopt(self, plan: Plan, handle: Handle) -> ContainerServer | None:
         """See `Driver.adopt`."""

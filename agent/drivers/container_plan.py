@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.drivers.base import DriverError, Plan
-from agent.drivers.programs import check_runtime, own_program
+from agent.drivers.programs import own_program
 from agent.jail import PathEscapes, inside
 
-PLACE: Final = "/server"  # where the server's folder is inside
+#: Where the server's folder is inside: where the images that eggs name expect it.
+PLACE: Final = "/home/container"
 LOG_MIB: Final = 5
 
 
@@ -29,13 +30,12 @@ def description(plan: Plan, usual_image: str) -> dict[str, Any]:
     if not image:
         raise DriverError("no_image", "a container needs an image, and the template names none")
     directory = _check(plan)
-    place = str(plan.folder.resolve())
     limits = plan.limits
     return {
         "Image": image,
-        "Cmd": [token.replace(place, PLACE) for token in plan.launch.argv],
+        "Cmd": list(plan.launch.argv),
         "Entrypoint": [],
-        "Env": [f"{name}={value.replace(place, PLACE)}" for name, value in {**plan.launch.env, "HOME": PLACE}.items()],
+        "Env": [f"{name}={value}" for name, value in {**plan.launch.env, "HOME": PLACE}.items()],
         "WorkingDir": str(Path(PLACE) / directory),
         # A terminal, as it is the only standard input that engines keep open when we let go of it.
         "Tty": True,
@@ -44,10 +44,11 @@ def description(plan: Plan, usual_image: str) -> dict[str, Any]:
         "User": _user(plan),
         "Labels": {"meridian.server": plan.server_id},
         "HostConfig": {
-            "Binds": [f"{place}:{PLACE}"],
+            "Binds": [f"{plan.folder.resolve()}:{PLACE}"],
             "NetworkMode": "host",
             "ReadonlyRootfs": True,
-            "Tmpfs": {"/tmp": "size=100m"},  # noqa: S108  # the container's own
+            # Java and others unpack libraries there and load them.
+            "Tmpfs": {"/tmp": "rw,exec,nosuid,size=100m"},  # noqa: S108  # the container's own
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "PidsLimit": limits.processes or None,
@@ -61,6 +62,7 @@ def description(plan: Plan, usual_image: str) -> dict[str, Any]:
 
 
 def limited(plan: Plan) -> list[str]:
+    """The limits that are set."""
     limits = plan.limits
     wanted = {"memory": limits.memory_mib, "cpu": limits.cpu_millicores, "processes": limits.processes}
     return [name for name, value in wanted.items() if value]
@@ -73,13 +75,14 @@ def _user(plan: Plan) -> str:
 
 
 def _check(plan: Plan) -> Path:
-    """The working directory within the server's folder; that and the program are held to the same rules as a process's."""
+    """The working directory within the server's folder. A program by its name, or by a whole path, is one of the image's."""
+    program = plan.launch.argv[0]
     try:
         directory = inside(plan.folder, plan.launch.directory)
-        if "/" in plan.launch.argv[0]:
+        if program.startswith(f"{PLACE}/"):
+            inside(plan.folder, program.removeprefix(f"{PLACE}/"))
+        elif "/" in program and not program.startswith("/"):
             own_program(plan, directory)
-        else:
-            check_runtime(plan.launch.argv[0])
     except PathEscapes as error:
         raise DriverError("path_escapes", str(error)) from None
     if not directory.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ API: Final = "/v1.41"
 _MAX_HEAD: Final = 64 * 1024
 _MAX_BODY: Final = 16 * 1024 * 1024
 _SECONDS: Final = 60.0
+PULL_SECONDS: Final = 1800.0
 
 
 class EngineRefused(DriverError):
@@ -101,6 +103,35 @@ class Engine:
         except (OSError, EOFError, ValueError) as error:
             raise DriverError("engine_failed", f"the container engine broke off: {error}") from None
         return json.loads(data) if data.strip() else None
+
+    async def pull(self, image: str, seconds: float = PULL_SECONDS) -> None:
+        """See to it that an image is there; one that is there is not asked for again.
+
+        Raises:
+            DriverError: `image_missing`: it is not there and its registry does not give it.
+        """
+        try:
+            await self.call("GET", f"/images/{encoded(image)}/json")
+            return
+        except EngineRefused as error:
+            if error.status != 404:
+                raise
+        whole = image if re.search(r":[\w][\w.-]*$|@sha256:", image) else f"{image}:latest"
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self.stream("POST", f"/images/create?fromImage={encoded(whole)}") as reply,
+            ):
+                told = (await reply.read()).decode(errors="replace")
+        except TimeoutError:
+            told = f'{{"error": "took longer than {seconds:.0f} s"}}'
+        except EngineRefused as error:
+            told = json.dumps({"error": error.reason})
+        failed = re.search(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)"', told)
+        if failed:
+            raise DriverError(
+                "image_missing", f"the image {image} is not here and cannot be fetched: {failed.group(1)[:300]}"
+            )
 
 
 async def _read_head(reader: asyncio.StreamReader) -> Reply:

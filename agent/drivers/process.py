@@ -32,6 +32,14 @@ class ProcessDriver:
         self._running: dict[str, ProcessServer] = {}
         self._outputs = Outputs()
 
+    @staticmethod
+    def root(folder: Path) -> str:
+        """See `Driver.root`."""
+        return str(folder.resolve())
+
+    async def fetch(self, image: str) -> None:
+        """See `Driver.fetch`. A process runs in nothing but its machine."""
+
     async def start(self, plan: Plan) -> ProcessServer:
         """See `Driver.start`."""
         if plan.server_id in self._running:

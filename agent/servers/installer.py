@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent.owners import GameUser
 from agent.servers.errors import StepFailed
@@ -19,6 +19,9 @@ from agent.servers.store import ContentStore, Image, Owner
 from agent.servers.tools import TAIL_LINES
 from shared.messaging.codec import to_wire
 from shared.messaging.server_install import Install
+
+if TYPE_CHECKING:
+    from agent.servers.scripts import ScriptRunner
 
 INSTALLED: Final = "installed.json"  # beside the server's folder: what was laid out, and when
 Progress = Callable[[int, str], None]  # percent, and what is being done
@@ -37,8 +40,10 @@ class Installed:
 class Installer:
     """Installs servers under `folder`; one run for equal steps at a time."""
 
-    def __init__(self, folder: Path, builder: Callable[[], GameUser | None] = lambda: None) -> None:
-        self._builder = builder
+    def __init__(
+        self, folder: Path, builder: Callable[[], GameUser | None] = lambda: None, scripts: ScriptRunner | None = None
+    ) -> None:
+        self._builder, self._scripts = builder, scripts
         self._work, self._cache = folder / "work", folder / "cache"
         shutil.rmtree(self._work, ignore_errors=True)  # what a killed agent left half done
         self._work.mkdir(parents=True)
@@ -101,7 +106,7 @@ class Installer:
             user = self._builder()
         except KeyError as error:
             raise StepFailed("no_such_user", f"game_user: {error.args[0]}") from None
-        return Work(staging, self._cache, install.step_seconds, output.append, tell, user)
+        return Work(staging, self._cache, install.step_seconds, output.append, tell, user, self._scripts)
 
     def _lay(self, image: Image, install: Install, home: Path, owner: Owner | None) -> None:
         files, record = home / "files", home / INSTALLED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.console import Console
 from agent.context import Context, Handler
@@ -29,6 +30,9 @@ from shared.messaging.server_messages import (
 )
 from shared.messaging.server_spec import ServerSpec
 
+if TYPE_CHECKING:
+    from agent.servers.scripts import ScriptRunner
+
 log = logging.getLogger("meridian.servers")
 T = TypeVar("T")
 
@@ -38,7 +42,7 @@ class ServersPart:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._preparer = Preparer(context.config.path, context.owners)
+        self._preparer = Preparer(context.config.path, context.owners, context.driver, _scripts(context))
         self._keepers: dict[str, Keeper] = {}
         self._watches: dict[str, ConsoleWatch] = {}
         self._left_over: set[str] = set()  # folders of servers of which nothing else is known: this disk was restored
@@ -141,6 +145,17 @@ class ServersPart:
     def _console(self, server_id: str) -> Console | None:
         keeper = self._keepers.get(server_id)
         return keeper.known.running.console if keeper is not None and keeper.known.running is not None else None
+
+
+def _scripts(context: Context) -> ScriptRunner | None:
+    """What runs install scripts: nothing where games are processes."""
+    config = context.config
+    if config.driver != "container":
+        return None
+    from agent.drivers.engine import Engine  # most agents never need them
+    from agent.servers.scripts import ScriptRunner
+
+    return ScriptRunner(Engine(Path(config.container_socket)), config.install_images, config.install_network)
 
 
 def _payload(cls: type[T], command: Command) -> T:

@@ -6,9 +6,9 @@ import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agent.drivers.base import Plan
+from agent.drivers.base import Driver, DriverError, Plan
 from agent.drivers.shim import end_user
 from agent.owners import GameUser, Owners, claim
 from agent.servers.configs import fill_root, remove_leftovers, render
@@ -18,6 +18,9 @@ from agent.servers.operation import Operation
 from agent.servers.store import Owner
 from shared.messaging.server_spec import ROOT, ServerSpec
 
+if TYPE_CHECKING:
+    from agent.servers.scripts import ScriptRunner
+
 FILES: Final = "files"  # the game's own folder, inside the server's place
 RESERVE_MIB: Final = 256  # of disk, kept free for the machine itself
 
@@ -25,11 +28,11 @@ RESERVE_MIB: Final = 256  # of disk, kept free for the machine itself
 class Preparer:
     """Prepares servers under `folder/servers/<id>`; the content store stands beside them, on the same file system."""
 
-    def __init__(self, folder: Path, owners: Owners) -> None:
+    def __init__(self, folder: Path, owners: Owners, driver: Driver, scripts: ScriptRunner | None = None) -> None:
         self._servers = folder / "servers"
         self._servers.mkdir(parents=True, exist_ok=True)
-        self.installer = Installer(folder, owners.builder)
-        self._owners = owners
+        self.installer = Installer(folder, owners.builder, scripts)
+        self._owners, self._driver = owners, driver
 
     def home(self, server_id: str) -> Path:
         """The server's place."""
@@ -50,11 +53,12 @@ class Preparer:
     def plan(self, spec: ServerSpec) -> Plan:
         """What a driver needs to start the server; its files must be there."""
         files = self.files(spec.server_id)
-        place = str(files.resolve())
+        place = self._driver.root(files)
         argv = tuple(token.replace(ROOT, place) for token in spec.launch.argv)
         env = {name: value.replace(ROOT, place) for name, value in spec.launch.env.items()}
         launch = replace(spec.launch, argv=argv, env=env)
-        return Plan(spec.server_id, files, launch, spec.limits, spec.ports, self._user(spec.server_id))
+        user = self._user(spec.server_id)
+        return Plan(spec.server_id, files, launch, spec.limits, spec.ports, user, spec.image or None)
 
     async def install(self, spec: ServerSpec, operation: Operation) -> None:
         """Bring the files, unless this generation of them is there.
@@ -69,6 +73,10 @@ class Preparer:
             await self._clear(spec.server_id)
             self._check(spec)
             self.home(spec.server_id).mkdir(mode=0o711, exist_ok=True)
+            try:
+                await self._driver.fetch(spec.image)
+            except DriverError as error:
+                raise StepFailed(error.code, error.reason) from None
         with operation.step("install") as tell:
             await self.installer.install(
                 spec.install, self.home(spec.server_id), self._owner(spec.server_id), tell, operation.output
@@ -81,7 +89,7 @@ class Preparer:
             StepFailed: with the step recorded in `operation`.
         """
         files, owner = self.files(spec.server_id), self._owner(spec.server_id)
-        place = str(files.resolve())
+        place = self._driver.root(files)
         with operation.step("configure") as tell:
             await self._clear(spec.server_id)
             if owner is not None and files.is_dir():  # whatever a member or an earlier user left there is the game's

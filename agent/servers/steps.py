@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.drivers.base import DriverError
 from agent.drivers.programs import find_runtime
@@ -29,10 +29,14 @@ from shared.messaging.server_install import (
     Packages,
     Pip,
     Release,
+    Script,
     Steamcmd,
     Step,
     Write,
 )
+
+if TYPE_CHECKING:
+    from agent.servers.scripts import ScriptRunner
 
 MAX_RELEASE_MIB: Final = 2048
 MOJANG: Final = "https://piston-meta.mojang.com/mc/game/version_manifest_v2.json"
@@ -49,6 +53,7 @@ class Work:
     say: Callable[[str], None]
     percent: Callable[[int], None]
     user: GameUser | None = None  # whom a program that a step brought runs as; None: as ourselves
+    scripts: ScriptRunner | None = None  # where the driver is containers
 
 
 async def perform(step: Step, work: Work) -> None:
@@ -87,6 +92,8 @@ def describe(step: Step) -> str:
             return f"write {step.path}"
         case Installer():
             return f"run the installer {step.file}"
+        case Script():
+            return f"run the install script in {step.image}"
 
 
 async def _download(step: Download, work: Work) -> None:
@@ -274,6 +281,14 @@ async def _installer(step: Installer, work: Work) -> None:
             await asyncio.to_thread(end_user, work.user)
 
 
+async def _script(step: Script, work: Work) -> None:
+    if work.scripts is None:
+        raise StepFailed(
+            "script_not_allowed", "install scripts run in containers alone, and this node's driver is not those"
+        )
+    await work.scripts.run(step, work.folder, work.say)
+
+
 _STEPS: Final[dict[str, Callable[[Any, Work], Awaitable[None]]]] = {
     "download": _download,
     "release": _release,
@@ -284,4 +299,5 @@ _STEPS: Final[dict[str, Callable[[Any, Work], Awaitable[None]]]] = {
     "extract": _extract,
     "write": _write,
     "installer": _installer,
+    "script": _script,
 }

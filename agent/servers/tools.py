@@ -101,11 +101,15 @@ async def _read(process: asyncio.subprocess.Process, tail: deque[str], on_line: 
     assert process.stdout is not None
     pending = b""
     while chunk := await process.stdout.read(65_536):
-        *lines, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
-        pending = pending[-8192:]
-        for raw in lines:
-            text = _ANSI.sub("", raw.decode("utf-8", "replace")).strip()[:500]
-            if text:
-                tail.append(text)
-                if on_line is not None:
-                    on_line(text)
+        lines, pending = lines_of(pending + chunk)
+        for text in lines:
+            tail.append(text)
+            if on_line is not None:
+                on_line(text)
+
+
+def lines_of(data: bytes) -> tuple[list[str], bytes]:
+    """Whole lines of a program's output, as people read them, and what is left of the last one."""
+    *raw, pending = data.replace(b"\r", b"\n").split(b"\n")
+    texts = (_ANSI.sub("", line.decode("utf-8", "replace")).strip()[:500] for line in raw)
+    return [text for text in texts if text], pending[-8192:]

@@ -119,10 +119,13 @@ def import_egg(
     context: typer.Context,
     egg: Source,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report.")] = False,
+    scripts: Annotated[
+        bool, typer.Option("--scripts", help="Keep its install script, to be run in a container where nodes allow it.")
+    ] = False,
 ) -> None:
-    """Import a Pterodactyl egg, and tell what could not be carried over, and why."""
+    """Import an egg of Pterodactyl or Pelican, and tell what could not be carried over, and why."""
     current = state(context)
-    report = current.api.post("/v1/templates/import-egg", {"egg": _read(egg), "save": not dry_run})
+    report = current.api.post("/v1/templates/import-egg", {"egg": _read(egg), "save": not dry_run, "scripts": scripts})
     if current.as_json:
         output.emit_json(report)
         return

@@ -44,6 +44,7 @@ class Permission(StrEnum):
     TEMPLATES_CREATE = "templates.create"
     TEMPLATES_UPDATE = "templates.update"
     TEMPLATES_DELETE = "templates.delete"
+    TEMPLATES_SCRIPTS = "templates.scripts"
 
     SERVERS_READ = "servers.read"
     SERVERS_CREATE = "servers.create"
@@ -176,6 +177,7 @@ DESCRIPTIONS: dict[Permission, str] = {
     P.TEMPLATES_CREATE: "Make and import templates.",
     P.TEMPLATES_UPDATE: "Change templates.",
     P.TEMPLATES_DELETE: "Delete templates.",
+    P.TEMPLATES_SCRIPTS: "Make templates that run install scripts in containers, on nodes that allow their images.",
     P.SERVERS_READ: "See servers and their state.",
     P.SERVERS_CREATE: "Create servers.",
     P.SERVERS_UPDATE: "Change servers.",

@@ -22,6 +22,7 @@ class Platform:
     distribution: str = ""
     hostname: str = ""
     python: str = ""
+    driver: Literal["process", "container"] = "process"  # how its agent runs games
 
     def __post_init__(self) -> None:
         for name in ("os", "arch", "release", "distribution", "hostname", "python"):

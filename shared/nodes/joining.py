@@ -107,7 +107,12 @@ class Joining:
         if found is not None:
             if found.state is NodeState.DECOMMISSIONED:
                 raise NodeStateConflict("the node is decommissioned: enrol the machine as a new one")
-            changes = {"inventory": inventory, "agent_version": request.agent_version, "protocol": request.protocol}
+            changes = {
+                "inventory": inventory,
+                "agent_version": request.agent_version,
+                "protocol": request.protocol,
+                "drivers": (request.platform.driver,),
+            }
             return await services.store.update(org, Node, node_id, lambda node: node.having(**changes))
         shard, place = await services.fleet.join(node_id, org)
         node = Node(
@@ -119,6 +124,7 @@ class Joining:
             shard=shard,
             place=place,
             inventory=inventory,
+            drivers=(request.platform.driver,),
             agent_version=request.agent_version,
             protocol=request.protocol,
             enrolled_at=services.clock.now(),

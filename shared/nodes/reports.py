@@ -174,5 +174,7 @@ async def on_inventory(services: Services, report: Report) -> None:
         OrgId(report.org_id),
         Node,
         report.node_id,
-        lambda node: node if node.inventory == inventory else node.having(inventory=inventory),
+        lambda node: (
+            node if node.inventory == inventory else node.having(inventory=inventory, drivers=(platform.driver,))
+        ),
     )

@@ -8,8 +8,12 @@ import resource
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.support.processes import PATIENCE_SECONDS
 
@@ -86,6 +90,19 @@ class Podman:
             )
             self._process.terminate()
             self._process.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture(name="podman", scope="session")
+def podman_() -> Iterator[Podman]:
+    """A running engine; the test is skipped, with the reason, where there can be none."""
+    # Podman wants its run folder's path within 50 characters; pytest's own folders are longer.
+    with tempfile.TemporaryDirectory(prefix="podman", ignore_cleanup_errors=True) as folder:
+        engine = Podman(Path(folder))
+        why_not = engine.start()
+        if why_not is not None:
+            pytest.skip(f"no container engine here: {why_not}")
+        yield engine
+        engine.stop()
 
 
 def _small_python(archive: Path) -> None:

@@ -7,8 +7,7 @@ import os
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from agent.drivers.base import Driver, DriverError, Plan, Running
 from agent.drivers.container import ContainerDriver
 from agent.drivers.process import ProcessDriver
 from shared.messaging.server_spec import Launch, Limits, Port, Stop
-from tests.support.podman import IMAGE, Podman
+from tests.support.podman import IMAGE, Podman, podman_  # noqa: F401  # a fixture
 from tests.support.processes import free_port
 
 PYTHON = Path(sys.executable).resolve()
@@ -54,18 +53,6 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 20)
 
 async def until_line(console: Console, text: str) -> None:
     await until(lambda: any(text in line for line in console.tail(1000)), text)
-
-
-@pytest.fixture(scope="session")
-def podman() -> Iterator[Podman]:
-    # Podman wants its run folder's path within 50 characters; pytest's own folders are longer.
-    with tempfile.TemporaryDirectory(prefix="podman", ignore_cleanup_errors=True) as folder:
-        engine = Podman(Path(folder))
-        why_not = engine.start()
-        if why_not is not None:
-            pytest.skip(f"no container engine here: {why_not}")
-        yield engine
-        engine.stop()
 
 
 @pytest.fixture(params=["process", "container"])
@@ -239,8 +226,6 @@ print("ready", flush=True); time.sleep(600)
     [
         (Launch(("./link/evil",)), "path_escapes"),
         (Launch(("../evil",)), "path_escapes"),
-        (Launch(("/bin/sh", "-c", "touch evil")), "path_escapes"),
-        (Launch(("sh", "-c", "touch evil")), "no_such_program"),
         (Launch(("./game.py",)), "no_such_program"),
         (Launch(("python3", "game.py"), directory="link"), "path_escapes"),
         (Launch(("python3", "game.py"), directory="absent"), "no_such_folder"),
@@ -260,6 +245,41 @@ async def test_what_leads_out_of_the_folder_is_refused(
         await driver.start(Plan(made.server_id, made.folder, launch))
     assert refused.value.code == code
     assert not list(tmp_path.rglob("evil"))[1:]
+
+
+@pytest.mark.parametrize(
+    ("program", "code"), [("/bin/sh", "path_escapes"), ("sh", "no_such_program"), ("env", "no_such_program")]
+)
+async def test_a_process_is_none_of_the_machines_programs(tmp_path: Path, program: str, code: str) -> None:
+    driver = ProcessDriver(tmp_path / "run", runtimes=("python3",))
+    made = plan(tmp_path, ECHO)
+    with pytest.raises(DriverError) as refused:
+        await driver.start(Plan(made.server_id, made.folder, Launch((program, "-c", "touch evil"))))
+    assert refused.value.code == code
+    assert not list(tmp_path.rglob("evil"))
+
+
+async def test_in_a_container_any_program_of_the_image_runs_and_sees_nothing_of_the_machine(
+    podman: Podman, tmp_path: Path
+) -> None:
+    driver = ContainerDriver(tmp_path / "run", podman.socket)
+    made = plan(
+        tmp_path, f"import os\nprint(os.getcwd(), os.path.exists({str(tmp_path)!r}), flush=True)\nprint('ready')"
+    )
+    launch = Launch(("/usr/bin/python3", "/home/container/game.py"))
+    running = await driver.start(Plan(made.server_id, made.folder, launch, image=IMAGE))
+    assert (await running.wait()).code == 0
+    assert running.console.tail(2)[0] == "/home/container False"
+    await driver.close()
+
+
+async def test_an_image_that_cannot_be_had_is_told(podman: Podman, tmp_path: Path) -> None:
+    driver = ContainerDriver(tmp_path / "run", podman.socket)
+    with pytest.raises(DriverError) as refused:
+        await driver.fetch("127.0.0.1:1/nobody/nothing:1")
+    assert refused.value.code == "image_missing"
+    await driver.fetch(IMAGE)
+    await driver.close()
 
 
 async def test_a_server_runs_once(driver: Driver, tmp_path: Path) -> None:
