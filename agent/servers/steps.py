@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from agent.servers.scripts import ScriptRunner
 
 MAX_RELEASE_MIB: Final = 2048
-MOJANG: Final = "https://piston-meta.mojang.com/mc/game/version_manifest_v2.json"
-PAPERMC: Final = "https://api.papermc.io/v2/projects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,42 +106,13 @@ async def _download(step: Download, work: Work) -> None:
 
 async def _release(step: Release, work: Work) -> None:
     from agent.servers.fetch import download
+    from agent.servers.releases import published
 
-    url, digest = await (_mojang(step) if step.source == "mojang" else _papermc(step))
+    url, digest = await published(step)
     work.say(f"{step.project} {step.version}: {url}")
     target = inside(work.folder, step.path)
     target.parent.mkdir(parents=True, exist_ok=True)
     await download(url, target, digest, limit=MAX_RELEASE_MIB << 20, on_percent=work.percent)
-
-
-async def _mojang(step: Release) -> tuple[str, str]:
-    from agent.servers.fetch import manifest
-
-    listing = await manifest(MOJANG)
-    wanted = listing["latest"]["release" if step.version == "latest" else "snapshot"]
-    if step.version not in ("latest", "snapshot"):
-        wanted = step.version
-    entry = next((each for each in listing["versions"] if each["id"] == wanted), None)
-    if entry is None:
-        raise StepFailed("no_such_version", f"Mojang publishes no version {wanted}")
-    server = (await manifest(entry["url"])).get("downloads", {}).get("server")
-    if server is None:
-        raise StepFailed("no_such_version", f"Mojang publishes no server for {wanted}")
-    return str(server["url"]), f"sha1:{server['sha1']}"
-
-
-async def _papermc(step: Release) -> tuple[str, str]:
-    from agent.servers.fetch import manifest
-
-    base = f"{PAPERMC}/{step.project}"
-    version = step.version
-    if version == "latest":
-        version = (await manifest(base))["versions"][-1]
-    build = step.build
-    if build == "latest":
-        build = str((await manifest(f"{base}/versions/{version}"))["builds"][-1])
-    found = (await manifest(f"{base}/versions/{version}/builds/{build}"))["downloads"]["application"]
-    return f"{base}/versions/{version}/builds/{build}/downloads/{found['name']}", f"sha256:{found['sha256']}"
 
 
 async def _npm(step: Npm, work: Work) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import http.server
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -284,3 +285,52 @@ def test_a_store_that_was_left_in_the_middle_is_as_good_as_new(tmp_path: Path) -
     store = ContentStore(tmp_path)
     (tmp_path / "images" / "half.json").write_text("{")
     assert store.find("half") is None
+
+
+@pytest.mark.parametrize(
+    ("version", "build", "expected"),
+    [
+        pytest.param("latest", "latest", b"1.21-11", id="newest_version_with_a_stable_build"),
+        pytest.param("1.22", "latest", b"1.22-12", id="a_version_without_one"),
+        pytest.param("1.21", "10", b"1.21-10", id="a_build"),
+        pytest.param("1.21", "99", None, id="no_such_build"),
+    ],
+)
+async def test_papers_builds_by_a_publisher_that_answers_as_papermc_does(
+    installer: Installer,
+    home: Path,
+    files: str,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    build: str,
+    expected: bytes | None,
+) -> None:
+    def published(of: str, number: int, channel: str) -> dict[str, Any]:
+        content = f"{of}-{number}".encode()
+        Files.content[f"/{of}-{number}.jar"] = content
+        digest = {"sha256": hashlib.sha256(content).hexdigest()}
+        file = {"name": "paper.jar", "url": f"{files}/{of}-{number}.jar", "checksums": digest}
+        return {"id": number, "channel": channel, "downloads": {"server:default": file}}
+
+    Files.content = {}
+    answers = {
+        "/paper": {"versions": {"1.22": ["1.22"], "1.21": ["1.21"]}},
+        "/paper/versions/1.22/builds": [published("1.22", 12, "ALPHA")],
+        "/paper/versions/1.21/builds": [published("1.21", 11, "STABLE"), published("1.21", 10, "STABLE")],
+    }
+    Files.content |= {path: json.dumps(answer).encode() for path, answer in answers.items()}
+    monkeypatch.setattr("agent.servers.releases.PAPERMC", files)
+    step = {
+        "kind": "release",
+        "source": "papermc",
+        "project": "paper",
+        "version": version,
+        "path": "s.jar",
+        "build": build,
+    }
+    if expected is None:
+        with pytest.raises(StepFailed, match="no build 99"):
+            await installer.install(install(step), home, None, quiet)
+        return
+    await installer.install(install(step), home, None, quiet)
+    assert (home / "files/s.jar").read_bytes() == expected
