@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from agent.drivers.base import DriverError
+from agent.drivers.proc import holder
 from shared.messaging.server_spec import Port
 
 
@@ -27,6 +29,8 @@ def check_free(ports: tuple[Port, ...]) -> None:
                 probe.bind((port.address, port.port))
             except OSError as error:
                 where = f"{port.protocol} port {port.port} on {port.address}"
-                if error.errno == 99:  # EADDRNOTAVAIL
+                if error.errno == errno.EADDRNOTAVAIL:
                     raise DriverError("address_missing", f"{where}: this machine has no such address") from None
-                raise DriverError("port_taken", f"{where} cannot be had: {error.strerror}") from None
+                by = holder(port.protocol, port.port) if error.errno == errno.EADDRINUSE else ""
+                reason = f"{where} cannot be had: {f'{by} has it' if by else error.strerror}"
+                raise DriverError("port_taken", reason) from None

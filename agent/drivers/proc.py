@@ -177,3 +177,24 @@ def bound_ports(pid: int, uid: int | None = None) -> tuple[str, ...]:
                 if fields[3] == state and (fields[9] in mine if uid is None else fields[7] == str(uid)):
                     found.add((protocol, int(fields[1].rsplit(":", 1)[1], 16)))
     return tuple(f"{protocol}/{port}" for protocol, port in sorted(found))
+
+
+def holder(protocol: str, port: int) -> str:
+    """Who listens on a port, as `name (process 42)`; empty where that cannot be seen: other users' sockets are theirs."""
+    inodes = set()
+    for suffix in ("", "6"):
+        try:
+            rows = Path(f"/proc/net/{protocol}{suffix}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, rows):
+            if fields[3] == _LISTEN[protocol] and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(fields[9])
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if inodes else []  # noqa: PTH208  # names alone
+    pid = next((pid for pid in pids if _sockets(iter((pid,))) & inodes), None)
+    if pid is None:
+        return ""
+    try:
+        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (process {pid})"
+    except OSError:
+        return ""

@@ -207,6 +207,7 @@ async def test_a_taken_port_is_refused_before_the_start(driver: Driver, tmp_path
         with pytest.raises(DriverError, match=f"tcp port {port}") as refused:
             await driver.start(plan(tmp_path, ECHO, ports=(Port("game", "tcp", port, "127.0.0.1"),)))
     assert refused.value.code == "port_taken"
+    assert f"(process {os.getpid()}) has it" in refused.value.reason
 
 
 async def test_the_ports_really_bound_are_told(driver: Driver, tmp_path: Path) -> None:
