@@ -72,6 +72,23 @@ class IdleDriver:
     def __init__(self) -> None:
         self.games: dict[str, IdleGame] = {}
 
+    def root(self, folder: Path) -> str:
+        """See `Driver.root`."""
+        return str(folder)
+
+    async def fetch(self, image: str) -> None:
+        """See `Driver.fetch`."""
+
+    async def find(self, server_id: str) -> Handle | None:
+        """See `Driver.find`."""
+        game = self.games.get(server_id)
+        return game.handle if game is not None and game.bound_ports() else None
+
+    async def end(self, server_id: str) -> None:
+        """See `Driver.end`."""
+        if server_id in self.games:
+            await self.games[server_id].kill()
+
     async def start(self, plan: Plan) -> Running:
         """See `Driver.start`."""
         self.games[plan.server_id] = game = IdleGame(plan)
