@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 blueprint = Flows()
 
 RETRY = Retry(2_000, 5)
+AGAIN = Retry(2_000, 8, backoff=2.0, longest_ms=60_000)  # for four minutes; then it is the sweep's
 
 Flow = Generator[Any, Any, str]
 
@@ -94,6 +95,12 @@ def operate_server(context: df.DurableOrchestrationContext) -> Flow:
 def remove_server(context: df.DurableOrchestrationContext) -> Flow:
     """Deletion: the node cleans; when it stays away, the server becomes an orphan that the node owes us."""
     return (yield from follow(context, job_of_context(context)))
+
+
+@blueprint.orchestration_trigger(context_name="context")
+def resend_server_command(context: df.DurableOrchestrationContext) -> Generator[Any, Any, None]:
+    """Send what the door could not; the task's own flow waits for the report meanwhile. Sent twice it is one command."""
+    yield context.call_activity_with_retry("send_server_command", AGAIN, job_of_context(context))
 
 
 @blueprint.activity_trigger(input_name="job")

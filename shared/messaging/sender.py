@@ -26,9 +26,16 @@ class CommandSender(Protocol):
     """
 
     async def send(
-        self, org_id: str, node_id: str, order: Order, *, task_id: str, traceparent: str | None = None
+        self,
+        org_id: str,
+        node_id: str,
+        order: Order,
+        *,
+        task_id: str,
+        traceparent: str | None = None,
+        within: float | None = None,
     ) -> SentCommand:
-        """Send; asking twice with the same task and step is one command.
+        """Send, within so many seconds if they are given; asking twice with the same task and step is one command.
 
         Raises:
             NodeNotFound: no such node in the organization, or it is decommissioned.

@@ -265,11 +265,18 @@ class Nodes:
     # ---------------------------------------------------------------- commands
 
     async def send(
-        self, org_id: str, node_id: str, order: Order, *, task_id: str, traceparent: str | None = None
+        self,
+        org_id: str,
+        node_id: str,
+        order: Order,
+        *,
+        task_id: str,
+        traceparent: str | None = None,
+        within: float | None = None,
     ) -> SentCommand:
         """See `shared.messaging.sender.CommandSender.send`."""
         node = await self.get(OrgId(org_id), node_id)
-        return await self.send_to(node, order, task_id=task_id, traceparent=traceparent)
+        return await self.send_to(node, order, task_id=task_id, traceparent=traceparent, within=within)
 
     async def send_to(
         self, node: Node, order: Order, *, task_id: str, traceparent: str | None = None, within: float | None = None

@@ -30,18 +30,26 @@ class Dispatcher:
     def __init__(self, store: Store, templates: Templates, sealer: Sealer, sender: Sender) -> None:
         self._store, self._templates, self._sealer, self._sender = store, templates, sealer, sender
 
-    async def send(self, org: OrgId, task: Task, attempt: int, server: Server | None = None) -> None:
-        """Send what the task's attempt asks of its node.
+    async def send(
+        self, org: OrgId, task: Task, attempt: int, server: Server | None = None, *, within: float | None = None
+    ) -> None:
+        """Send what the task's attempt asks of its node; within so many seconds, if they are given.
 
         Raises:
             NotFound: the server is gone, or its node is.
+            Fault: of the kind `UNAVAILABLE`: the broker or the store does not answer.
         """
         if task.node_id is None:
             raise NotFound(f"task {task.id} has no node")
         order = await self._order(org, task, attempt, server)
         trace = tracing.current.get()
         await self._sender.send(
-            org, task.node_id, order, task_id=task.id, traceparent=trace.traceparent if trace else None
+            org,
+            task.node_id,
+            order,
+            task_id=task.id,
+            traceparent=trace.traceparent if trace else None,
+            within=within,
         )
 
     async def cancel(self, org: OrgId, task: Task) -> None:

@@ -8,9 +8,9 @@ from shared.audit.actors import actor_of
 from shared.http.models import Out, Reply, accepted
 from shared.identity.permissions import Permission
 from shared.placement.models import Placed, Refused, Verdict
-from shared.platform.errors import Fault, Invalid
+from shared.platform.errors import Fault, Invalid, Kind
 from shared.servers.errors import NoRoom
-from shared.servers.flows import start_flow
+from shared.servers.flows import send_later, start_flow
 from shared.servers.lifecycle import Event, Status
 from shared.servers.models import status_of
 from shared.servers.views import Bulk, PlacementTry, ServerCreate, ServerView
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shared.servers.asking import Asked
 
 MAX_BULK: Final = 200
+#: For the broker, of a caller who waits; after that it is a flow's.
+PATIENCE_SECONDS: Final = 3.0
 PERMISSIONS: Final = {
     Event.START: Permission.SERVERS_START,
     Event.STOP: Permission.SERVERS_STOP,
@@ -116,7 +118,13 @@ async def begin(
     await start_flow(call.durable, asked.task, sent=True)
     # Sent from here, not from the flow's first activity: that spares two executions. The sweep sends the same command
     # again when no answer comes, so nothing is lost if this process dies on this very line.
-    await call.services.dispatcher.send(call.org, asked.task, asked.task.attempt, asked.server)
+    dispatcher = call.services.dispatcher
+    try:
+        await dispatcher.send(call.org, asked.task, asked.task.attempt, asked.server, within=PATIENCE_SECONDS)
+    except Fault as fault:
+        if fault.kind is not Kind.UNAVAILABLE:
+            raise
+        await send_later(call.durable, asked.task)  # it is written down: the caller is told so, and the task goes on
     return asked
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.messaging.commands import command_id, report_event
 from shared.platform.clock import rfc3339
+from shared.platform.flows import start_once
 from shared.tasks.models import Task, TaskKind
 from shared.tasks.rules import step_name
 
@@ -40,3 +41,11 @@ def event_of(task_id: str, kind: TaskKind, attempt: int) -> str:
 async def start_flow(flows: Flows, task: Task, *, sent: bool = False) -> None:
     """Begin the orchestration of a task."""
     await flows.start_new(FLOWS.get(task.kind, DEFAULT_FLOW), task.id, job_of(task, sent=sent))
+
+
+async def send_later(flows: Flows, task: Task) -> None:
+    """Begin the flow that sends an attempt's command which the door could not: the broker is away."""
+    instance = f"{task.id}.send.{task.attempt}"
+    await start_once(
+        flows, "resend_server_command", instance, {"org_id": task.org_id, "task_id": task.id, "attempt": task.attempt}
+    )

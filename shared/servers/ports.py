@@ -23,7 +23,14 @@ class Sender(Protocol):
     """As `shared.messaging.sender.CommandSender`."""
 
     async def send(
-        self, org_id: str, node_id: str, order: Order, *, task_id: str, traceparent: str | None = None
+        self,
+        org_id: str,
+        node_id: str,
+        order: Order,
+        *,
+        task_id: str,
+        traceparent: str | None = None,
+        within: float | None = None,
     ) -> SentCommand:
         """Sign and queue a command."""
 

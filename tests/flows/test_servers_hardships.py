@@ -122,6 +122,19 @@ def test_a_killed_control_plane_loses_nothing(house: HouseForTests, servers: Ser
         assert servers.get(each["server_id"])["status"] == "running"
 
 
+def test_what_is_asked_while_the_broker_is_away_is_accepted_and_done_when_it_is_back(
+    house: HouseForTests, servers: Servers, api: ApiClient
+) -> None:
+    server = servers.ready("patient")
+    house.kill("bus")
+    asked = api.post(f"/v1/servers/{server['id']}/stop")
+    assert asked.status_code == 202, asked.text
+    house.start("bus")
+    task = servers.task(asked.json()["task_id"], 120)
+    assert task["state"] == "succeeded", task
+    servers.status(server["id"], "stopped")
+
+
 class Publisher(http.server.BaseHTTPRequestHandler):
     """Answers 503 so many times, then serves a file."""
 

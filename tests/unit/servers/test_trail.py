@@ -38,7 +38,7 @@ class Sender:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    async def send(self, org_id: str, node_id: str, order: Any, *, task_id: str, traceparent: str | None = None) -> Any:
+    async def send(self, org_id: str, node_id: str, order: Any, *, task_id: str, **_: Any) -> Any:
         self.sent.append(order.step)
 
 
