@@ -285,5 +285,5 @@ async def send_node_command(call: Call, node_id: NodeId, body: CommandCreate) ->
 )  # fmt: skip
 async def read_node_command(call: Call, node_id: NodeId, task_id: TaskId) -> CommandView:
     """Read a command's record."""
-    found = await call.services.node_commands.get(call.org, node_id, task_id)
+    found = await call.services.node_commands.read(call.org, node_id, task_id)
     return CommandView.model_validate(found, from_attributes=True)

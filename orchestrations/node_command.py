@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
-from shared.messaging.reports import Outcome, Status
-from shared.nodes.commands import event_of
+from shared.messaging.reports import Status
+from shared.nodes.commands import SILENCE, event_of
 from shared.platform.flows import Flows, Retry
 from shared.platform.ids import OrgId
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 blueprint = Flows()
 RETRY = Retry(1_000, 5)
 AGAIN = Retry(2_000, 6, backoff=2.0)  # for a minute: half of a command's life
-SILENCE = Outcome(Status.TIMED_OUT, "no_report", "the node did not answer in time")
 
 
 def event_payload(value: Any) -> dict[str, Any]:

@@ -5,6 +5,9 @@
 
 The door sends at once, beside the start of the flow. What it could not send, since the broker was away, a flow of its own
 sends again and again. Sent twice it is one command: the queue knows its id.
+
+    door: written down ─ ✗       nobody waits, nothing ends it: who reads it after its end is told so, and the same request
+                                 come again sends it, with a life from then on
 """
 
 from __future__ import annotations
@@ -13,13 +16,13 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.audit.models import Actor, Target
 from shared.messaging import codec
 from shared.messaging.commands import CommandType, Order, command_id, report_event
-from shared.messaging.reports import Outcome, Report
+from shared.messaging.reports import Outcome, Report, Status
 from shared.nodes.errors import BrokerUnavailable, NodeNotFound, NodeStateConflict
 from shared.nodes.models import Node, NodeCommand, NodeState
 from shared.platform import tracing
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 LIFE: Final = timedelta(minutes=2)
 #: An update ends after a download, and a release that does not hold is taken back only after its trial.
 UPDATE_LIFE: Final = timedelta(minutes=20)
+#: After a command's end, for its flow to write that down.
+MARGIN: Final = timedelta(minutes=1)
+SILENCE: Final = Outcome(Status.TIMED_OUT, "no_report", "the node did not answer in time")
 KEPT_SECONDS: Final = 7 * 86_400
 STEP: Final = "node"
 #: For the broker, of a caller who waits; after that it is a flow's.
@@ -82,15 +88,27 @@ class NodeCommands:
         try:
             stored = await services.store.batch(org).create(made).create(entry).commit()
         except AlreadyExists:
-            found = await self.get(org, node_id, id)
+            found = await self._met_again(org, node_id, id)
+            if found.state != "sent":
+                return found
         else:
             assert isinstance(stored[0], NodeCommand)
             found = stored[0]
-        job = {"org_id": org, "node_id": node_id, "id": id, "deadline": rfc3339(found.created_at + _life(command))}
+        job = {"org_id": org, "node_id": node_id, "id": id, "deadline": rfc3339(due(found))}
         await asyncio.gather(
             start_once(flows, "node_command", id, job),
             self._send_at_once(node, found, flows, job),
         )
+        return found
+
+    async def _met_again(self, org: OrgId, node_id: str, id: str) -> NodeCommand:
+        """The command of an earlier attempt of the same request; one whose life ran out unsent begins another."""
+        found, now = await self.get(org, node_id, id), self._services.clock.now()
+        if found.state == "sent" and now >= due(found):
+            change = {"op": "set", "path": "/asked_again_at", "value": rfc3339(now)}
+            with suppress(PreconditionFailed):  # it ended just now
+                await self._services.store.patch(org, NodeCommand, id, [change], condition=_open_for(node_id))
+            return await self.get(org, node_id, id)
         return found
 
     async def _send_at_once(self, node: Node, command: NodeCommand, flows: Client, job: dict[str, Any]) -> None:
@@ -117,6 +135,17 @@ class NodeCommands:
             raise NodeNotFound(f"node {node_id} was sent no command {id}")
         return found
 
+    async def read(self, org: OrgId, node_id: str, id: str) -> NodeCommand:
+        """As `get`, for people: what nobody waits for any more has timed out, though nobody wrote that down.
+
+        Raises:
+            NodeNotFound: no such command of that node.
+        """
+        found = await self.get(org, node_id, id)
+        if found.state == "sent" and self._services.clock.now() >= due(found) + MARGIN:
+            return found.having(state=SILENCE.status.value, outcome=codec.to_wire(SILENCE))
+        return found
+
     async def send(self, org: OrgId, node_id: str, id: str) -> None:
         """Send one that the door could not; for an activity."""
         found = await self.get(org, node_id, id)
@@ -131,6 +160,11 @@ class NodeCommands:
         ]
         with suppress(NotFound, PreconditionFailed):  # forgotten, ended before, or another node's
             await self._services.store.patch(org, NodeCommand, id, changes, condition=_open_for(node_id))
+
+
+def due(command: NodeCommand) -> datetime:
+    """When a command's life ends."""
+    return (command.asked_again_at or command.created_at) + _life(CommandType(command.command))
 
 
 def _life(command: CommandType) -> timedelta:

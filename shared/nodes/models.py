@@ -141,6 +141,7 @@ class NodeCommand(Document):
     node_id: NodeId
     command: str
     payload: dict[str, Any] = Field(default_factory=dict)
+    asked_again_at: Timestamp | None = None  # its door died with it, and the same request came once more after its end
     state: Literal["sent", "succeeded", "failed", "rejected", "cancelled", "timed_out"] = "sent"
     outcome: dict[str, Any] = Field(default_factory=dict)
 

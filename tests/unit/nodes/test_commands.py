@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from shared.audit.models import Actor
 from shared.composition import Services
 from shared.messaging.commands import CommandType
 from shared.messaging.reports import Outcome, Status
+from shared.nodes.commands import LIFE, MARGIN
 from shared.nodes.errors import NodeNotFound
 from shared.nodes.models import Node, NodeCommand
+from shared.platform.clock import rfc3339
+from shared.platform.errors import AlreadyExists
 from shared.platform.ids import NodeId, OrgId
 from shared.platform.settings import load_settings
+from tests.support.clocks import SetClock
 from tests.support.cosmos import CosmosPart
 from tests.support.processes import dead_address
 
@@ -33,13 +38,18 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         yield endpoint.database()
 
 
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
 @pytest_asyncio.fixture
-async def services(database: dict[str, str], tmp_path: Path) -> AsyncIterator[Services]:
+async def services(database: dict[str, str], tmp_path: Path, clock: SetClock) -> AsyncIterator[Services]:
     """With a broker that is away."""
     with dead_address() as address:
         nowhere = f"Endpoint=sb://{address.removeprefix('http://')};SharedAccessKeyName=k;SharedAccessKey=a2V5"
         settings = {**database, "ServiceBusConnection": f"{nowhere};UseDevelopmentEmulator=true;"}
-        made = Services(load_settings({**settings, "secrets_folder": str(tmp_path / "secrets")}))
+        made = Services(load_settings({**settings, "secrets_folder": str(tmp_path / "secrets")}), clock=clock)
         yield made
         await made.close()
 
@@ -49,6 +59,7 @@ class Begun:
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
+        self.inputs: dict[str, Any] = {}
 
     async def start_new(
         self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None
@@ -58,7 +69,23 @@ class Begun:
         if instance_id in self.names:
             raise Exception("An Orchestration instance with the status Running already exists.")
         self.names[instance_id] = orchestration_function_name
+        self.inputs[instance_id] = client_input
         return instance_id
+
+
+class Dead(Begun):
+    """Nothing that is begun begins: the door's process ends here."""
+
+    async def start_new(
+        self, orchestration_function_name: str, instance_id: str | None = None, client_input: Any = None
+    ) -> str:
+        raise ConnectionAbortedError(f"died before {orchestration_function_name} {instance_id}: {client_input}")
+
+
+async def enrolled(services: Services) -> None:
+    node = Node(id=NODE, org_id=ORG, name="attic", queue="node-attic", enrolled_at=services.clock.now())
+    with suppress(AlreadyExists):
+        await services.store.create(ORG, node)
 
 
 async def asked(services: Services, id: str) -> None:
@@ -66,8 +93,7 @@ async def asked(services: Services, id: str) -> None:
 
 
 async def test_a_request_that_is_tried_again_is_one_command(services: Services) -> None:
-    node = Node(id=NODE, org_id=ORG, name="attic", queue="node-attic", enrolled_at=services.clock.now())
-    await services.store.create(ORG, node)
+    await enrolled(services)
     flows, by = Begun(), Actor(kind="user", id="usr_1")
     for _ in range(2):
         made = await services.node_commands.ask(ORG, "tsk_0", NODE, CommandType.NODE_PING, flows=flows, by=by)
@@ -99,3 +125,32 @@ async def test_what_is_no_node_is_no_part_of_a_filter(services: Services) -> Non
 
 async def test_a_record_that_is_gone_is_no_failure(services: Services) -> None:
     await services.node_commands.end(ORG, NODE, "tsk_gone", GOOD)
+
+
+async def test_a_door_that_died_before_the_flow_leaves_no_command_for_ever(services: Services, clock: SetClock) -> None:
+    await enrolled(services)
+    commands, by = services.node_commands, Actor(kind="user", id="usr_1")
+    with pytest.raises(ConnectionAbortedError):
+        await commands.ask(ORG, "tsk_3", NODE, CommandType.NODE_PING, flows=Dead(), by=by)
+    clock.advance((LIFE + MARGIN).total_seconds() - 1)
+    assert (await commands.read(ORG, NODE, "tsk_3")).state == "sent"
+    clock.advance(2)
+    told = await commands.read(ORG, NODE, "tsk_3")
+    assert (told.state, told.outcome["code"]) == ("timed_out", "no_report")
+
+    flows = Begun()
+    again = await commands.ask(ORG, "tsk_3", NODE, CommandType.NODE_PING, flows=flows, by=by)
+    assert (again.state, (await commands.read(ORG, NODE, "tsk_3")).state) == ("sent", "sent")
+    assert flows.names == {"tsk_3": "node_command", "tsk_3.send": "resend_node_command"}
+    assert flows.inputs["tsk_3"]["deadline"] == rfc3339(clock.now() + LIFE)
+    clock.advance((LIFE + MARGIN).total_seconds())
+    assert (await commands.read(ORG, NODE, "tsk_3")).state == "timed_out"
+
+
+async def test_a_request_that_comes_again_after_the_answer_sends_nothing(services: Services) -> None:
+    await enrolled(services)
+    await asked(services, "tsk_4")
+    await services.node_commands.end(ORG, NODE, "tsk_4", GOOD)
+    flows, by = Begun(), Actor(kind="user", id="usr_1")
+    found = await services.node_commands.ask(ORG, "tsk_4", NODE, CommandType.NODE_PING, flows=flows, by=by)
+    assert (found.state, flows.names) == ("succeeded", {})
