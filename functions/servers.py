@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from shared.audit.actors import actor_of
 from shared.composition import services
@@ -19,8 +21,9 @@ from shared.servers.errors import (
     PlacementContended,
     ServerSuspended,
     TemplateIsDraft,
+    TooManyChosen,
 )
-from shared.servers.history import Point, window
+from shared.servers.history import HOURS_KEPT, MINUTES_SHOWN, Point, window
 from shared.servers.lifecycle import Event
 from shared.servers.views import Bulk, Reinstall, ServerCreate, ServerEdit, ServerList, ServerView, Suspension
 from shared.templates.errors import TemplateNotFound, VariablesInvalid
@@ -48,8 +51,14 @@ class BulkResult(Out):
 class HistoryQuery(In):
     """How far back, and in which grain."""
 
-    hours: int = 24
-    grain: str = "minute"
+    hours: int = Field(default=24, ge=1, le=HOURS_KEPT // 3600, description="How far back; in minutes 48 at most.")
+    grain: Literal["minute", "hour"] = "minute"
+
+    @model_validator(mode="after")
+    def _minutes_are_few(self) -> Self:
+        if self.grain == "minute" and self.hours * 3600 > MINUTES_SHOWN:
+            raise ValueError(f"hours: {self.hours} by the minute, at most {MINUTES_SHOWN // 3600}: ask for grain=hour")
+        return self
 
 
 class HistoryView(Out):
@@ -185,9 +194,13 @@ async def reinstall_server(call: Call, server_id: ServerId, body: Reinstall) -> 
     narrowed="id",
     durable=True,
     response=BulkResult,
+    problems=[TooManyChosen],
 )
 async def act_on_servers(call: Call, body: Bulk) -> BulkResult:
-    """One action on every server with these labels that the caller may see; each is allowed or refused by itself."""
+    """One action on every server with these labels that the caller may see; each is allowed or refused by itself.
+
+    When they are more than 200, nothing is done with any, and the refusal names how many they are.
+    """
     return BulkResult(items=await bulk(call, body))
 
 
@@ -196,7 +209,7 @@ async def act_on_servers(call: Call, body: Bulk) -> BulkResult:
 )
 async def read_server_metrics(call: Call, server_id: ServerId, query: HistoryQuery) -> HistoryView:
     """CPU, memory and players: minutes of up to two days, or hours of up to a month."""
-    since, until = window(min(max(query.hours, 1), 744), call.services.clock.now())
+    since, until = window(query.hours, call.services.clock.now())
     hours = query.grain == "hour"
     return HistoryView(points=await call.services.history.read(call.org, server_id, since, until, hours=hours))
 

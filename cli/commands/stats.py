@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated
 
@@ -15,6 +16,14 @@ from cli.commands.tasks import COLUMNS
 from cli.find import by_name
 from cli.state import state
 
+
+class Grain(StrEnum):
+    """How much one point holds."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+
+
 stats = Group()
 BARS = "▁▂▃▄▅▆▇█"
 POINTS = (("AT", "at"), ("CPU %", "cpu_percent"), ("MEMORY MIB", "memory_mib"), ("PLAYERS", "players"))
@@ -26,13 +35,13 @@ def show_stats(
     context: typer.Context,
     name: Name,
     hours: Annotated[int, typer.Option(min=1, max=744, help="How far back.")] = 24,
-    grain: Annotated[str | None, typer.Option(help="minute or hour; minutes up to two days unless given.")] = None,
+    grain: Annotated[Grain | None, typer.Option(help="minute or hour; minutes up to two days unless given.")] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Every point as a row, not a curve.")] = False,
 ) -> None:
     """CPU, memory and players: now, and as a curve of the last hours."""
     current = state(context)
     server = by_name(current.api, "server", name)
-    chosen = grain or ("minute" if hours <= 48 else "hour")
+    chosen = (grain or (Grain.MINUTE if hours <= 48 else Grain.HOUR)).value
     points = current.api.get(f"/v1/servers/{server['id']}/metrics", hours=hours, grain=chosen)["points"]
     if current.as_json:
         output.emit_json({"server": server, "grain": chosen, "points": points})

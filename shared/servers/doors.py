@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from shared.http.call import Call
     from shared.servers.asking import Asked
 
-MAX_BULK: Final = 200
 #: For the broker, of a caller who waits; after that it is a flow's.
 PATIENCE_SECONDS: Final = 3.0
 PERMISSIONS: Final = {
@@ -129,21 +128,14 @@ async def begin(
 
 
 async def bulk(call: Call, body: Bulk) -> list[ItemResult]:
-    """One action on every server with the labels."""
+    """One action on every server with the labels.
+
+    Raises:
+        TooManyChosen: they are more than one call acts on.
+    """
     event = Event(body.action)
-    results: list[ItemResult] = []
-    cursor = None
-    while True:
-        found, _ = await call.services.servers.page(call.org, filters={}, labels=body.labels, limit=100, cursor=cursor)
-        for server in found.items:
-            if call.visible is not None and not call.visible(server.id):
-                continue
-            results.append(await _one(call, server.id, server.name, event))
-            if len(results) >= MAX_BULK:
-                return results
-        cursor = found.cursor
-        if cursor is None:
-            return results
+    found = await call.services.servers.chosen(call.org, body.labels, visible=call.visible)
+    return [await _one(call, server.id, server.name, event) for server in found]
 
 
 async def _one(call: Call, server_id: str, name: str, event: Event) -> ItemResult:

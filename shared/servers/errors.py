@@ -57,6 +57,12 @@ class ServerNotRunning(Fault):
     kind, code, title = Kind.CONFLICT, "server_not_running", "The server does not run"
 
 
+class TooManyChosen(Fault):
+    """More servers carry the labels than one call acts on; nothing was done with any."""
+
+    kind, code, title = Kind.UNPROCESSABLE, "too_many_chosen", "Too many servers for one call"
+
+
 class PlacementContended(Fault):
     """Too many others were placed at the same time."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.messaging.server_messages import Sample
 
 DAY: Final = 86_400
-MINUTES_KEPT: Final = 2 * DAY
+MINUTES_SHOWN: Final = 2 * DAY  # by the minute, in one answer: 2,880 points
 HOURS_KEPT: Final = 31 * DAY
 
 

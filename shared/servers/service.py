@@ -7,8 +7,8 @@ batch ──▶ command to the node's queue ──▶ orchestration that waits f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from shared.audit.models import Actor
 from shared.audit.service import Audit
@@ -18,6 +18,7 @@ from shared.platform.ids import OrgId
 from shared.servers.asking import KINDS, Asked, asking, check, desire, shown, target_of
 from shared.servers.creating import Creation
 from shared.servers.editing import Editing
+from shared.servers.errors import TooManyChosen
 from shared.servers.lifecycle import Event
 from shared.servers.models import Server, ServerObserved, observed_id
 from shared.servers.ports import NodeSource
@@ -25,9 +26,12 @@ from shared.servers.reserving import Reserver
 from shared.servers.sealing import Sealer
 from shared.servers.views import ServerEdit
 from shared.store.query import Slice, Where
-from shared.store.scoped import Store
+from shared.store.scoped import MAX_PAGE, Store
 from shared.templates.models import Scalar
 from shared.templates.service import Templates
+
+#: What one call begins within a few seconds: each takes a batch of the store and a message to its node.
+MAX_CHOSEN: Final = 200
 
 
 class Servers:
@@ -59,6 +63,26 @@ class Servers:
         where = [Where(("labels", key), "=", value) for key, value in labels.items()]
         found = await self._store.page(org, Server, filters=filters, where=where, limit=limit, cursor=cursor)
         return found, await self._observed_of(org, [server.id for server in found.items])
+
+    async def chosen(
+        self, org: OrgId, labels: Mapping[str, str], *, visible: Callable[[str], bool] | None = None
+    ) -> list[Server]:
+        """All servers with these labels (of those whose id `visible` knows), for one call to act on each.
+
+        Raises:
+            TooManyChosen: they are more than one call acts on. Acting on some of them would look like acting on all.
+        """
+        where, cursor = [Where(("labels", key), "=", value) for key, value in labels.items()], None
+        found: list[Server] = []
+        while True:
+            page = await self._store.page(org, Server, where=where, limit=MAX_PAGE, cursor=cursor)
+            found += [server for server in page.items if visible is None or visible(server.id)]
+            if (cursor := page.cursor) is None:
+                break
+        if len(found) > MAX_CHOSEN:
+            reason = f"{len(found)} servers have these labels, and one call acts on {MAX_CHOSEN} at most: add a label"
+            raise TooManyChosen(reason, matched=len(found), limit=MAX_CHOSEN)
+        return found
 
     async def _observed_of(self, org: OrgId, server_ids: list[str]) -> dict[str, ServerObserved]:
         if not server_ids:
