@@ -11,6 +11,7 @@ from shared.audit.models import SYSTEM, Target
 from shared.composition import services
 
 if TYPE_CHECKING:
+    from shared.audit.service import Audit
     from shared.nodes.liveness import Change
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
@@ -23,11 +24,14 @@ async def fleet_sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the 
     """Twice a minute: who has not been heard for too long, and who is back."""
     house = services()
 
-    async def tell(change: Change) -> None:
-        _log.info("node %s is %s (was %s)", change.node, change.after, change.before)
-        target = Target(kind="node", id=change.node)
-        await house.audit.record(
-            change.org, SYSTEM, f"node.{change.after.value}", target, before={"presence": change.before.value}
-        )
+    async def on_change(change: Change) -> None:
+        await tell(house.audit, change)
 
-    await house.fleet.sweep(tell)
+    await house.fleet.sweep(on_change)
+
+
+async def tell(audit: Audit, change: Change) -> None:
+    """Write a change down; one that was written down by a sweep before is left."""
+    target, before = Target(kind="node", id=change.node), {"presence": change.before.value}
+    if await audit.record_once(change.org, SYSTEM, f"node.{change.after.value}", target, at=change.at, before=before):
+        _log.info("node %s is %s (was %s)", change.node, change.after, change.before)

@@ -13,8 +13,8 @@ from typing import Any
 from shared.audit.models import Actor, AuditEvent, Entry, Outcome, Target
 from shared.platform import telemetry
 from shared.platform.clock import Clock
-from shared.platform.errors import Fault
-from shared.platform.ids import Ids, OrgId, make
+from shared.platform.errors import AlreadyExists, Fault
+from shared.platform.ids import Ids, OrgId, derived, make
 from shared.store.query import Slice, Where
 from shared.store.scoped import Store
 
@@ -72,6 +72,31 @@ class Audit:
         """
         told = self.entry(org, actor, action, target, outcome=outcome, before=before, after=after, reason=reason)
         await self._store.create(org, told)
+
+    async def record_once(
+        self,
+        org: OrgId,
+        actor: Actor,
+        action: str,
+        target: Target,
+        *,
+        at: datetime,
+        before: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Write an entry of what was found at a moment that is stored; False when it is there already.
+
+        Its id follows from action, target and moment: whoever comes upon the same finding makes the same entry.
+
+        Raises:
+            Fault: the store does not take it.
+        """
+        told = self.entry(org, actor, action, target, before=before)
+        found = told.entry.model_copy(update={"at": at})
+        try:
+            await self._store.create(org, told.having(id=derived("aud", at, action, target.id), entry=found))
+        except AlreadyExists:
+            return False
+        return True
 
     async def refused(self, org: OrgId, actor: Actor, permission: str, target: Target, reason: str) -> None:
         """Note a refusal of permission. Fails open towards the refusal itself: it stands, noted or not, and is counted."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from shared.nodes.models import Presence
@@ -44,6 +44,7 @@ class Change:
     node: NodeId
     before: Presence
     after: Presence
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class _Shard:
     watched_at: int = 0
     doubted: Mapping[str, int] = field(default_factory=dict)
     listening_since: int = 0
+    told: str | None = None  # the ETag of the sweep whose changes this instance has told
 
 
 class Fleet:
@@ -215,22 +217,27 @@ class Fleet:
     # ---------------------------------------------------------------- the sweep
 
     async def sweep(self, on_change: Callable[[Change], Awaitable[None]]) -> list[Change]:
-        """Look at every shard; tell of each node whose presence changed. Safe to run twice at once: the store decides."""
+        """Look at every shard; tell of each node whose presence changed. Safe to run twice at once: the store decides.
+
+            sweep written ........ changes told
+                 crash here: the next sweep reads what changed, and tells it before it writes its own
+
+        So a change is told at least once: `on_change` has to know one that it was told before.
+        """
         shards = await self._directory.find(Shards, SHARDS_ID)
         if shards is None:
             return []
-        found = await asyncio.gather(*(self._sweep_shard(number) for number in range(shards.count)))
-        changes = [change for some in found for change in some]
-        for change in changes:
-            await on_change(change)
-        return changes
+        found = await asyncio.gather(*(self._sweep_shard(number, on_change) for number in range(shards.count)))
+        return [change for some in found for change in some]
 
-    async def _sweep_shard(self, number: int) -> list[Change]:
+    async def _sweep_shard(self, number: int, on_change: Callable[[Change], Awaitable[None]]) -> list[Change]:
         roster = await self._directory.find(Roster, Roster.id_of(number))
         pulse = await self._directory.find(Pulse, Pulse.id_of(number)) or Pulse(id=Pulse.id_of(number))
         before = await self._ensure(Sweep, Sweep(id=Sweep.id_of(number)))
         if roster is None:
             return []
+        if before.etag != self._shard(number).told:
+            await self._tell(number, roster, before, on_change)
         moment, now = self._clock.now(), self._now()
         since = now if now - before.swept_at > SWEEP_GAP_SECONDS else before.listening_since
         was = _padded(before.found, len(roster.nodes))
@@ -239,16 +246,34 @@ class Fleet:
             presence(pulse.heard(place), moment, 0 if earlier in (Presence.SILENT, Presence.LOST) else since)
             for place, earlier in enumerate(was)
         ]
-        after = before.having(found="".join(_LETTERS[one] for one in there), swept_at=now, listening_since=since)
+        letters = "".join(_LETTERS[one] for one in there)
+        after = before.having(found=letters, was=before.found, swept_at=now, listening_since=since)
         try:
-            await self._directory.replace(after)
+            stored = await self._directory.replace(after)
         except Fault:
             return []  # another sweep was faster, and tells of the changes
-        return [
-            Change(org, node, earlier, now_is)
-            for (node, org), earlier, now_is in zip(roster.nodes, was, there, strict=True)
-            if earlier is not now_is and earlier is not Presence.WAITING
-        ]
+        return await self._tell(number, roster, stored, on_change)
+
+    async def _tell(
+        self, number: int, roster: Roster, sweep: Sweep, on_change: Callable[[Change], Awaitable[None]]
+    ) -> list[Change]:
+        """Tell what a sweep found changed."""
+        changes = _changes(roster, sweep, datetime.fromtimestamp(sweep.swept_at, UTC))
+        for change in changes:
+            await on_change(change)
+        self._shard(number).told = sweep.etag
+        return changes
+
+
+def _changes(roster: Roster, sweep: Sweep, at: datetime) -> list[Change]:
+    size = len(roster.nodes)
+    return [
+        Change(org, node, before, after, at)
+        for (node, org), before, after in zip(
+            roster.nodes, _padded(sweep.was, size), _padded(sweep.found, size), strict=True
+        )
+        if before is not after and before is not Presence.WAITING
+    ]
 
 
 def _padded(found: str, size: int) -> list[Presence]:

@@ -53,10 +53,14 @@ class Pulse(FleetShard):
 
 
 class Sweep(FleetShard):
-    """What the sweep last found: one letter a place (o online, s silent, l lost, w waiting), and since when it listens."""
+    """What the sweep last found: one letter a place (o online, s silent, l lost, w waiting), and since when it listens.
+
+    `was` is what the sweep before it had found: so what changed is known, and can be told by whoever comes next.
+    """
 
     type: Literal["sweep"] = "sweep"
     found: str = ""
+    was: str = ""
     swept_at: int = 0
     listening_since: int = 0
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrations.fleet_sweep import tell
 from shared.composition import Services
 from shared.nodes.liveness import Change, Fleet
 from shared.nodes.models import Presence
@@ -127,11 +129,61 @@ async def test_our_own_absence_makes_nobody_silent(services: Services, clock: Se
     clock.turn(3600)  # the control plane is away for an hour; then comes back with nothing in memory
     back = Fleet(services.directory, clock)
     await back.sweep(told)
-    assert told.taken() == [("nod_gone", Presence.SILENT, Presence.LOST)]
+    again = ("nod_gone", Presence.ONLINE, Presence.SILENT)  # for all it knows, whoever found that died before telling
+    assert told.taken() == [again, ("nod_gone", Presence.SILENT, Presence.LOST)]
     clock.turn(60)
     await back.hear(shard, place)
     await back.sweep(told)
     assert told.taken() == []
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+async def test_what_a_sweep_found_and_did_not_live_to_tell_is_told_by_the_next(
+    services: Services, clock: SetClock
+) -> None:
+    """Killed after the sweep is written, before its first entry, and between its two entries."""
+    fleet, trail = services.fleet, services.audit
+    places = [await fleet.join(NodeId(f"nod_{name}"), ORG) for name in "ab"]
+    for _ in range(2):
+        for shard, place in places:
+            await fleet.hear(shard, place)
+        clock.turn(20)  # the store is told of both by the first beat after 15 s
+    left = 0
+
+    async def dying(change: Change) -> None:
+        nonlocal left
+        if left == 0:
+            raise Killed
+        left -= 1
+        await tell(trail, change)
+
+    async def swept(by: Fleet, entries: int) -> None:
+        nonlocal left
+        left = entries
+        with suppress(Killed):
+            await by.sweep(dying)
+
+    async def told() -> list[tuple[str, str, datetime]]:
+        found = (await trail.page(ORG)).items
+        return sorted((event.entry.target.id, event.entry.action, event.entry.at) for event in found)
+
+    await swept(fleet, 9)
+    clock.turn(40)
+    await swept(fleet, 9)
+    clock.turn(60)  # and 90 s since the sweeps began
+    silent_at = clock.moment
+    await swept(fleet, 0)
+    assert await told() == []
+    clock.turn(30)
+    await swept(Fleet(services.directory, clock), 1)
+    assert await told() == [("nod_a", "node.silent", silent_at)]
+    clock.turn(30)
+    for _ in range(2):  # the second in a process of its own: it tells nothing twice
+        await swept(Fleet(services.directory, clock), 9)
+    assert await told() == [("nod_a", "node.silent", silent_at), ("nod_b", "node.silent", silent_at)]
 
 
 async def test_a_full_shard_is_followed_by_another(services: Services) -> None:
