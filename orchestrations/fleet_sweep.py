@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import azure.functions as func
 
 from shared.audit.models import SYSTEM, Target
 from shared.composition import services
+from shared.nodes.models import Presence
 
 if TYPE_CHECKING:
     from shared.audit.service import Audit
     from shared.nodes.liveness import Change
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
+ACTIONS: Final = {
+    Presence.SILENT: "node.went_silent",
+    Presence.LOST: "node.lost",
+    Presence.ONLINE: "node.came_back",
+}
 _log = logging.getLogger("meridian.nodes")
 
 
@@ -33,5 +39,5 @@ async def fleet_sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the 
 async def tell(audit: Audit, change: Change) -> None:
     """Write a change down; one that was written down by a sweep before is left."""
     target, before = Target(kind="node", id=change.node), {"presence": change.before.value}
-    if await audit.record_once(change.org, SYSTEM, f"node.{change.after.value}", target, at=change.at, before=before):
+    if await audit.record_once(change.org, SYSTEM, ACTIONS[change.after], target, at=change.at, before=before):
         _log.info("node %s is %s (was %s)", change.node, change.after, change.before)

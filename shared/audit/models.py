@@ -47,7 +47,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, defer_build=True)
     at: Timestamp
-    action: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=80)
+    action: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=80)  # `kind.what_happened`, in the past tense
     outcome: Outcome
     actor: Actor
     target: Target

@@ -99,7 +99,7 @@ class ApiKeys:
         )
         # The index first: an entry without a key opens nothing, a key without its entry could never be used.
         await self._directory.create(ApiKeyIndex(id=_index_id(key.hash), org_id=org, key_id=key_id))
-        told = self._audit.entry(org, by.actor, "api_key.made", _target(key), after=_shown(key))
+        told = self._audit.entry(org, by.actor, "api_key.created", _target(key), after=_shown(key))
         await self._store.batch(org).create(key).create(told).commit()
         return Made(await self.get(org, key_id), text)
 

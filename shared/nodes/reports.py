@@ -157,7 +157,7 @@ async def on_event(services: Services, report: Report) -> None:
     await services.audit.record(
         OrgId(report.org_id),
         actor,
-        "node.command_refused" if refused else "node.event",
+        "node.command_refused" if refused else "node.event_reported",
         target,
         outcome=AuditOutcome.REFUSED if refused else AuditOutcome.DONE,
         after={"code": event.code[:64], "count": event.count},

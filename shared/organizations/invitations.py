@@ -124,7 +124,7 @@ class Invitations:
         counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
         await begin_mail()
         shown = {"email": invitation.email, "role": invitation.role}
-        told = self._audit.entry(org, actor, "invitation.made", _target(invitation), after=shown)
+        told = self._audit.entry(org, actor, "invitation.created", _target(invitation), after=shown)
         await self._store.batch(org).create(invitation).replace(counted).create(told).commit()
         return await self.get(org, invitation_id)
 

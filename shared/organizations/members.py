@@ -178,7 +178,7 @@ class Members:
                 raise TooManyGrants(f"the member has {len(kept)} grants; {MAX_GRANTS} are allowed", limit=MAX_GRANTS)
             return target.having(grants=(*kept, grant))
 
-        await self._change_grants(org, member, add, by, "grant.made", grant)
+        await self._change_grants(org, member, add, by, "grant.created", grant)
         return grant
 
     async def revoke_grant(self, org: OrgId, member: MemberId, grant_id: GrantId, *, by: Caller) -> None:
@@ -211,7 +211,7 @@ class Members:
             organization = await self._store.get(org, Organization, org)
             await self._check_over(organization, target, by, self._clock.now())
             shown = grant.model_dump(mode="json", include={"id", "effect", "permission", "resource", "expires_at"})
-            before, after = (None, shown) if action == "grant.made" else (shown, None)
+            before, after = (None, shown) if action == "grant.created" else (shown, None)
             told = self._told(org, by.actor, action, target, before, after)
             await self._store.batch(org).replace(change(target)).create(told).commit()
             return target

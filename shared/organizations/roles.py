@@ -72,7 +72,7 @@ class Roles:
 
         async def attempt() -> CustomRole:
             roster = rules.with_role(await self._store.get(org, Roster, ROSTER_ID), role_id, name)
-            told = self._audit.entry(org, by.actor, "role.made", _target(role), after=_shown(role))
+            told = self._audit.entry(org, by.actor, "role.created", _target(role), after=_shown(role))
             try:
                 await self._store.batch(org).create(role).replace(roster).create(told).commit()
             except AlreadyExists:  # the same request once more: it was made the first time

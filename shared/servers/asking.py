@@ -36,6 +36,17 @@ KINDS: Final[dict[Event, TaskKind]] = {
     Event.RESUME: TaskKind.RESUME,
     Event.DELETE: TaskKind.DELETE,
 }
+#: What the trail calls each request: that it was asked and is desired since; the task tells how it went.
+ACTIONS: Final[dict[Event, str]] = {
+    Event.START: "server.started",
+    Event.STOP: "server.stopped",
+    Event.RESTART: "server.restarted",
+    Event.KILL: "server.killed",
+    Event.REINSTALL: "server.reinstalled",
+    Event.SUSPEND: "server.suspended",
+    Event.RESUME: "server.resumed",
+    Event.DELETE: "server.deleted",
+}
 
 
 def desire(before: Desired, event: Event, *, reason: str = "", fresh: bool = False) -> Desired:

@@ -111,7 +111,7 @@ class Consoles:
             raise ServerNotRunning(f"it is {observed.state if observed else 'not there yet'}: nothing reads its input")
         payload = to_wire(SendLine(server.id, line))
         order = Order(CommandType.SERVER_CONSOLE, f"line#{id}", server.id, 0, payload, LINE_LIFE)
-        await self._audit.record(org, by, "server.console_line", target_of(server), after={"line": line})
+        await self._audit.record(org, by, "server.console_line_sent", target_of(server), after={"line": line})
         await self._sender.send(org, str(server.node_id), order, task_id=id)
 
     async def _server(self, org: OrgId, server_id: str) -> Server:

@@ -86,7 +86,7 @@ class Editing:
         if after.resources != before.resources and before.node_id is not None:
             batch.replace(await self._reserver.resized(org, before.node_id, before.id, amount_of(after.resources)))
         entry = self._audit.entry(
-            org, by, "server.updated", target_of(before), before=shown(before), after=shown(after)
+            org, by, "server.changed", target_of(before), before=shown(before), after=shown(after)
         )
         batch.replace(after).create(entry)
         try:

@@ -15,7 +15,7 @@ from shared.audit.service import Audit
 from shared.platform.clock import Clock
 from shared.platform.errors import PreconditionFailed
 from shared.platform.ids import OrgId
-from shared.servers.asking import KINDS, Asked, asking, check, desire, shown, target_of
+from shared.servers.asking import ACTIONS, KINDS, Asked, asking, check, desire, shown, target_of
 from shared.servers.creating import Creation
 from shared.servers.editing import Editing
 from shared.servers.errors import TooManyChosen
@@ -130,7 +130,7 @@ class Servers:
         changed = server.having(desired=desired, revision=server.revision + 1)
         asked = asking(changed, KINDS[event], task_id, actor, now)
         entry = self._audit.entry(
-            org, actor, f"server.{event.value}", target_of(server), before=shown(server), after=shown(changed)
+            org, actor, ACTIONS[event], target_of(server), before=shown(server), after=shown(changed)
         )
         stored = await self._store.batch(org).replace(asked.server).create(asked.task).create(entry).commit()
         assert isinstance(stored[0], Server)

@@ -353,7 +353,7 @@ def test_a_report_that_speaks_for_another_node_is_refused_and_audited(
         send_as(house, "reports", body)
     until(lambda: len(audited(api, "node.report_refused", other.node_id)) >= 2, "the forgeries are audited")
     until(lambda: audited(api, "node.report_refused", agent.node_id), "the old one is audited")
-    assert audited(api, "node.event", other.node_id) == []
+    assert audited(api, "node.event_reported", other.node_id) == []
 
 
 def test_a_forged_command_is_refused_by_the_agent_and_audited(

@@ -203,7 +203,7 @@ def test_people_are_invited_join_get_rights_and_leave(meridian: CommandLine, tmp
     bob.ask("orgs", "leave", "--yes")
     assert len(meridian.ask("members", "list")) == 1
     trail = [row["action"] for row in meridian.ask("audit", "--limit", "100")]
-    assert {"invitation.made", "invitation.withdrawn", "role.made", "member.left"} <= set(trail), trail
+    assert {"invitation.created", "invitation.withdrawn", "role.created", "member.left"} <= set(trail), trail
 
 
 def test_a_program_acts_with_a_key_within_its_scopes_until_it_is_revoked(meridian: CommandLine) -> None:

@@ -179,11 +179,11 @@ async def test_what_a_sweep_found_and_did_not_live_to_tell_is_told_by_the_next(
     assert await told() == []
     clock.turn(30)
     await swept(Fleet(services.directory, clock), 1)
-    assert await told() == [("nod_a", "node.silent", silent_at)]
+    assert await told() == [("nod_a", "node.went_silent", silent_at)]
     clock.turn(30)
     for _ in range(2):  # the second in a process of its own: it tells nothing twice
         await swept(Fleet(services.directory, clock), 9)
-    assert await told() == [("nod_a", "node.silent", silent_at), ("nod_b", "node.silent", silent_at)]
+    assert await told() == [("nod_a", "node.went_silent", silent_at), ("nod_b", "node.went_silent", silent_at)]
 
 
 async def test_a_full_shard_is_followed_by_another(services: Services) -> None:

@@ -332,7 +332,7 @@ def test_changes_and_refusals_are_in_the_trail(house: HouseForTests) -> None:
     refused = viewer.post("/v1/roles", {"name": "R", "permissions": ["org.read"]})
     entries = api.get("/v1/audit?limit=100").json()["items"]
     by_action = {entry["action"]: entry for entry in reversed(entries)}
-    assert {"organization.created", "invitation.made", "member.joined", "organization.changed"} <= by_action.keys()
+    assert {"organization.created", "invitation.created", "member.joined", "organization.changed"} <= by_action.keys()
     change = by_action["organization.changed"]
     assert (change["before"], change["after"]) == ({"name": before}, {"name": "New name"})
     assert change["actor"]["request_id"] == changed.headers["X-Request-Id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,6 +79,8 @@ def entries_of(client: ApiClient, request: str) -> list[dict[str, Any]]:
 
 #: Entries whose action says all: there is nothing that was otherwise before.
 NO_FIGURES = {"node.forgotten", "enrolment.revoked"}
+#: An action is `kind.what_happened`: created, changed, deleted, or another verb in the past tense.
+PAST = re.compile(r"[a-z_]+\.([a-z_]*ed|[a-z_]*_(sent|read|found)|left|withdrawn|forgotten)")
 
 
 def gaps(entry: dict[str, Any], who: str, request: str) -> list[str]:
@@ -89,6 +92,7 @@ def gaps(entry: dict[str, Any], who: str, request: str) -> list[str]:
         "from where": actor["address"] == "127.0.0.1",
         "request id": actor["request_id"] == request,
         "trace": bool(actor["trace_id"]),
+        "in the past tense": PAST.fullmatch(entry["action"]) is not None,
         "to what": bool(entry["target"]["kind"] and entry["target"]["id"]),
         "before or after": (entry["before"], entry["after"]) != (None, None) or entry["action"] in NO_FIGURES,
     }

@@ -130,14 +130,14 @@ def edit(**changes: Any) -> Act:
 
 
 ROWS: list[tuple[str, Act, Act, str]] = [
-    ("stop", running, power(Event.STOP), "server.stop"),
-    ("restart", running, power(Event.RESTART), "server.restart"),
-    ("kill", running, power(Event.KILL), "server.kill"),
-    ("suspend", running, power(Event.SUSPEND), "server.suspend"),
-    ("reinstall", running, power(Event.REINSTALL), "server.reinstall"),
-    ("delete", running, power(Event.DELETE), "server.delete"),
-    ("rename", running, edit(name="two"), "server.updated"),
-    ("resize", running, edit(resources={"memory_mib": 96, "cpu_millicores": 100, "disk_mib": 64}), "server.updated"),
+    ("stop", running, power(Event.STOP), "server.stopped"),
+    ("restart", running, power(Event.RESTART), "server.restarted"),
+    ("kill", running, power(Event.KILL), "server.killed"),
+    ("suspend", running, power(Event.SUSPEND), "server.suspended"),
+    ("reinstall", running, power(Event.REINSTALL), "server.reinstalled"),
+    ("delete", running, power(Event.DELETE), "server.deleted"),
+    ("rename", running, edit(name="two"), "server.changed"),
+    ("resize", running, edit(resources={"memory_mib": 96, "cpu_millicores": 100, "disk_mib": 64}), "server.changed"),
     ("create", nothing, lambda h: ask(h.services.servers, h.services, "two", actor=ANN), "server.created"),
     (
         "cancel a task",
@@ -162,7 +162,7 @@ ROWS: list[tuple[str, Act, Act, str]] = [
         "a console line",
         running,
         lambda h: h.services.consoles.write(ORG, h.asked.server.id, "op ann", id="tsk_line", by=ANN),
-        "server.console_line",
+        "server.console_line_sent",
     ),
     (
         "a template",
