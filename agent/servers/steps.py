@@ -21,6 +21,7 @@ from agent.owners import GameUser, claim
 from agent.servers import tools
 from agent.servers.archives import extract
 from agent.servers.errors import StepFailed
+from agent.servers.steam import lay_client
 from shared.messaging.server_install import (
     Download,
     Extract,
@@ -173,6 +174,8 @@ async def _steamcmd(step: Steamcmd, work: Work) -> None:
         on_line=heard,
         code="steamcmd_failed",
     )
+    if not await asyncio.to_thread(lay_client, Path(program), home, work.folder):
+        work.say("steamcmd left no steamclient.so: a game that speaks to Steam will miss it")
 
 
 async def _packages(step: Packages, work: Work) -> None:
