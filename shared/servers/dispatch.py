@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from shared.messaging.codec import to_wire
 from shared.messaging.commands import CommandType, Order
+from shared.messaging.sender import CommandSender
 from shared.messaging.server_messages import ApplyServer, CancelInstall, KillServer, RemoveServer
 from shared.platform import tracing
 from shared.platform.errors import NotFound
 from shared.platform.ids import OrgId
 from shared.servers.demand import spec_of
 from shared.servers.models import Orphan, Server
-from shared.servers.ports import Sender
 from shared.servers.sealing import Sealer
 from shared.store.scoped import Store
 from shared.tasks.models import Task, TaskKind
@@ -27,7 +27,7 @@ LIFE: Final = timedelta(days=6)
 class Dispatcher:
     """Makes the order of a task's attempt, and sends it."""
 
-    def __init__(self, store: Store, templates: Templates, sealer: Sealer, sender: Sender) -> None:
+    def __init__(self, store: Store, templates: Templates, sealer: Sealer, sender: CommandSender) -> None:
         self._store, self._templates, self._sealer, self._sender = store, templates, sealer, sender
 
     async def send(

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.platform.ids import OrgId
 
 if TYPE_CHECKING:
-    from shared.messaging.commands import Order
-    from shared.messaging.sender import SentCommand
     from shared.placement.models import Node
 
 
@@ -17,22 +15,6 @@ class NodeSource(Protocol):
 
     async def placeable(self, org: OrgId) -> list[Node]:
         """All of them, those included that take nothing: a refusal names them too."""
-
-
-class Sender(Protocol):
-    """As `shared.messaging.sender.CommandSender`."""
-
-    async def send(
-        self,
-        org_id: str,
-        node_id: str,
-        order: Order,
-        *,
-        task_id: str,
-        traceparent: str | None = None,
-        within: float | None = None,
-    ) -> SentCommand:
-        """Sign and queue a command."""
 
 
 class Flows(Protocol):
