@@ -12,13 +12,13 @@ from shared.audit.models import Actor
 from shared.audit.service import Audit
 from shared.messaging.codec import from_wire, to_wire
 from shared.messaging.commands import CommandType, Order
+from shared.messaging.sender import CommandSender
 from shared.messaging.server_messages import ConsoleLines, SendLine, WatchConsole
 from shared.platform.errors import NotFound
 from shared.platform.ids import OrgId
 from shared.servers.asking import target_of
 from shared.servers.errors import ServerNotRunning
 from shared.servers.models import Server, ServerObserved, observed_id
-from shared.servers.ports import Sender
 from shared.servers.views import ConsoleLine, ConsolePage
 from shared.store.documents import Document
 from shared.store.query import Where
@@ -50,7 +50,7 @@ def _place(number: int) -> str:
 class Consoles:
     """What doors and reports do with consoles."""
 
-    def __init__(self, store: Store, sender: Sender, audit: Audit) -> None:
+    def __init__(self, store: Store, sender: CommandSender, audit: Audit) -> None:
         self._store, self._sender, self._audit = store, sender, audit
 
     async def keep(self, org: OrgId, node_id: str, server_id: str, payload: Mapping[str, Any]) -> None:
