@@ -21,6 +21,7 @@ from shared.organizations.errors import (
     InvitationsClosed,
     MemberLimit,
     RoleNotFound,
+    TooManyMails,
 )
 from shared.organizations.models import Invitation, InvitationState, Made, MailState
 from shared.platform.clock import Timestamp
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 routes = Routes("invitations", services)
 blueprint = routes.blueprint
 
-_INVITING = [AlreadyMember, InvitationExists, InvitationsClosed, MemberLimit, RoleNotFound, CannotPassOn]
+_INVITING = [
+    AlreadyMember, InvitationExists, InvitationsClosed, MemberLimit, RoleNotFound, CannotPassOn, TooManyMails,
+]  # fmt: skip
 
 Address = Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s.]+$")]
 RoleName = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.platform.errors import Conflict, Fault, Forbidden, Gone, Kind, NotFound, QuotaExceeded
+from shared.platform.errors import Conflict, Fault, Forbidden, Gone, Kind, NotFound, QuotaExceeded, RateLimited
 
 
 class MemberNotFound(NotFound):
@@ -21,6 +21,12 @@ class InvitationNotFound(NotFound):
     """There is no such invitation, or it is not yours."""
 
     code, title = "invitation_not_found", "There is no such invitation"
+
+
+class TooManyMails(RateLimited):
+    """The address was mailed by this organization as often as it may be in a day."""
+
+    code, title = "too_many_invitation_mails", "Too many mails to this address"
 
 
 class InvitationClosed(Gone):

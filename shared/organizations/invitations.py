@@ -27,7 +27,7 @@ from shared.organizations.errors import (
     RoleNotFound,
 )
 from shared.organizations.index import InvitationIndex
-from shared.organizations.mails import InvitationLinks
+from shared.organizations.mails import InvitationLinks, check_mails_left
 from shared.organizations.models import (
     ROSTER_ID,
     Invitation,
@@ -87,7 +87,7 @@ class Invitations:
         its mail, whenever this process dies.
 
         Raises:
-            RoleNotFound, CannotPassOn, AlreadyMember, InvitationExists, MemberLimit, InvitationsClosed
+            RoleNotFound, CannotPassOn, AlreadyMember, InvitationExists, MemberLimit, InvitationsClosed, TooManyMails
             SecretsUnavailable: the secret of the link cannot be made.
         """
         now = self._clock.now()
@@ -122,6 +122,8 @@ class Invitations:
             raise InvitationsClosed("the organization takes no invitations at the moment")
         key, now = rules.address_key(invitation.email), self._clock.now()
         counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
+        if invitation.mail is MailState.WAITING:
+            await check_mails_left(self._store, org, invitation.email, now)
         await begin_mail()
         shown = {"email": invitation.email, "role": invitation.role}
         told = self._audit.entry(org, actor, "invitation.created", _target(invitation), after=shown)

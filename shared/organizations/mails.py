@@ -11,20 +11,28 @@ import hashlib
 import hmac
 import secrets as randomness
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
+from shared.organizations.errors import TooManyMails
 from shared.organizations.models import Invitation, MailState, Organization
 from shared.platform import telemetry
 from shared.platform.errors import NotFound
 from shared.platform.mail import Mail, Mailer, MailRefused
+from shared.store.query import Where
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.platform.clock import Clock
     from shared.platform.ids import InvitationId, OrgId
     from shared.platform.secrets import Secrets
     from shared.store.scoped import Store
 
 LINK_SECRET: Final = "invitation-links"  # noqa: S105 - the secret's name
+#: Invitations that one organization mails to one address.
+MAILS_A_DAY: Final = 3
+DAY: Final = timedelta(days=1)
 Outcome = Literal["absent", "closed", "sent", "failed"]
 _log = telemetry.log("invitations")
 
@@ -62,6 +70,26 @@ class InvitationLinks:
     def kept(secret: str) -> str:
         """What an invitation keeps of its link's secret."""
         return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def check_mails_left(store: Store, org: OrgId, email: str, now: datetime) -> None:
+    """Whether the organization may mail this address once more: who withdraws and invites anew is not to pester anybody.
+
+    Told by the invitations themselves. Of two at once the roster lets one through, and the other is asked again.
+
+    Raises:
+        TooManyMails: not until the oldest of the last ones is a day old.
+    """
+    recent = [Where("mail", "!=", MailState.NONE.value), Where("created_at", ">", now - DAY)]
+    found = await store.page(org, Invitation, filters={"email": email}, where=recent, limit=MAILS_A_DAY)
+    if len(found.items) < MAILS_A_DAY:
+        return
+    wait = min(invitation.created_at for invitation in found.items) + DAY - now
+    raise TooManyMails(
+        f"the address was mailed {MAILS_A_DAY} invitations within a day, and more are not sent",
+        retry_after=wait.total_seconds(),
+        limit=MAILS_A_DAY,
+    )
 
 
 class InvitationMails:

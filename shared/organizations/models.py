@@ -105,7 +105,7 @@ class MailState(StrEnum):
 class Invitation(Document):
     """An invitation to an e-mail address."""
 
-    indexed: ClassVar[tuple[str, ...]] = ("state",)
+    indexed: ClassVar[tuple[str, ...]] = ("state", "email")
     type: Literal["invitation"] = "invitation"
     email: str
     role: str

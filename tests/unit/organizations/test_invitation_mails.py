@@ -14,7 +14,7 @@ import pytest_asyncio
 from shared.audit.models import Actor
 from shared.composition import Services
 from shared.identity.caller import Caller
-from shared.organizations.errors import InvitationExists
+from shared.organizations.errors import InvitationExists, TooManyMails
 from shared.organizations.mails import LINK_SECRET
 from shared.organizations.models import Invitation, Made, MailState
 from shared.platform.ids import InvitationId, OrgId
@@ -175,3 +175,28 @@ async def test_nothing_that_opens_a_door_is_stored(desk: Desk) -> None:
     made = await desk.invite(address())
     stored = await desk.services.store.get(desk.org, Invitation, made.invitation.id)
     assert made.secret not in stored.model_dump_json()
+
+
+async def test_nobody_is_mailed_more_than_three_times_a_day_by_one_organization(desk: Desk, clock: SetClock) -> None:
+    to = address()
+
+    async def invited(by: Desk, *, mailed: bool = True) -> None:
+        made = await by.invite(to, mailed=mailed)
+        access = await by.services.memberships.access(by.org, by.owner.user)
+        caller = Caller(Actor(kind="user", id=by.owner.user), by.owner.user, access)
+        await by.services.invitations.withdraw(by.org, InvitationId(made.invitation.id), by=caller)
+
+    await invited(desk, mailed=False)  # a link that was passed on by hand is no mail
+    for _ in range(3):
+        clock.advance(3600)
+        await invited(desk)
+    with pytest.raises(TooManyMails, match="was mailed 3 invitations within a day") as caught:
+        await invited(desk)
+    assert (caught.value.retry_after, caught.value.figures) == (22 * 3600, {"limit": 3})
+    assert len(desk.begun) == 3, "a refused one begins nothing"
+    await desk.invite(address())
+    await invited(Desk(desk.services, await seed_owner(desk.services)))
+    clock.advance(22 * 3600)
+    await invited(desk)
+    with pytest.raises(TooManyMails):
+        await invited(desk)
