@@ -122,8 +122,8 @@ def cell(value: object) -> str:
 
 
 def _sentence(value: dict[str, Any]) -> str:
-    """Reasons come with a code and a sentence (health says `text`, placement `reason`): a person wants the sentence."""
-    return str(value.get("text") or value.get("reason") or _pairs(value))
+    """Reasons come with a code and a sentence: a person wants the sentence."""
+    return str(value.get("reason") or _pairs(value))
 
 
 def _pairs(value: dict[str, Any]) -> str:

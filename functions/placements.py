@@ -14,7 +14,7 @@ routes = Routes("placements", services)
 blueprint = routes.blueprint
 
 
-class ReasonView(Out):
+class ReasonAgainst(Out):
     """One thing that speaks against a node."""
 
     code: str
@@ -28,7 +28,7 @@ class NodeVerdict(Out):
     node_id: str
     name: str
     fits: bool
-    reasons: list[ReasonView]
+    reasons: list[ReasonAgainst]
     free_memory_mib: int
     free_cpu_millicores: int
     free_disk_mib: int
@@ -47,7 +47,7 @@ def _verdict(verdict: Verdict) -> NodeVerdict:
         node_id=verdict.node_id,
         name=verdict.node_name,
         fits=not verdict.reasons,
-        reasons=[ReasonView(code=r.code, reason=r.text, figures=dict(r.figures)) for r in verdict.reasons],
+        reasons=[ReasonAgainst(code=r.code, reason=r.text, figures=dict(r.figures)) for r in verdict.reasons],
         free_memory_mib=verdict.free.memory_mib,
         free_cpu_millicores=verdict.free.cpu_millicores,
         free_disk_mib=verdict.free.disk_mib,

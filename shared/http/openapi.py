@@ -10,10 +10,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared.http import problems
-from shared.http.openapi_answers import REF, Schema, is_model, problem_response, responses_of
+from shared.http.openapi_answers import REF, Schema, is_model, limited_response, responses_of
 from shared.http.principal import Auth
 from shared.http.route import PLACEHOLDER, Route
-from shared.platform.errors import RateLimited
 
 Mode = str
 
@@ -65,7 +64,7 @@ def document(routes: Sequence[Route], *, version: str = "1") -> Schema:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": {"RateLimited": problem_response([RateLimited], headers=("Retry-After", "RateLimit"))},
+            "responses": {"RateLimited": limited_response()},
             "headers": _HEADERS,
             "securitySchemes": SECURITY_SCHEMES,
         },

@@ -21,7 +21,16 @@ from shared.http.errors import (
 from shared.http.principal import Auth
 from shared.http.rates import RATE_CLASSES
 from shared.http.route import Route
-from shared.platform.errors import Fault, Forbidden, Internal, Invalid, NotFound, PreconditionFailed, Unauthenticated
+from shared.platform.errors import (
+    Fault,
+    Forbidden,
+    Internal,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    RateLimited,
+    Unauthenticated,
+)
 from shared.store.errors import BadCursor, StoreUnavailable
 
 Schema = dict[str, Any]
@@ -52,7 +61,8 @@ def responses_of(route: Route, references: Any) -> Schema:
         answer = responses.setdefault(str(status), {"description": "Refused.", "content": {}})
         answer["content"] = {**answer["content"], "application/json": schema}
     if RATE_CLASSES[route.rate].limits():
-        responses["429"] = {"$ref": "#/components/responses/RateLimited"}
+        own = by_status.get(429, [])  # a limit of the route's own, beside that of its rate class
+        responses["429"] = limited_response(own) if own else {"$ref": "#/components/responses/RateLimited"}
     if route.auth is Auth.ADMIN:
         responses["401"] = {"description": "No key, or not the master key. The platform says so, without a body."}
     return dict(sorted(responses.items()))
@@ -109,6 +119,10 @@ def _faults(route: Route) -> list[type[Fault]]:
     if route.idempotent:
         found += [IdempotencyKeyRequired, IdempotencyKeyReused, IdempotencyKeyInUse]
     return found + [fault for fault in route.problems if fault not in found]
+
+
+def limited_response(own: Sequence[type[Fault]] = ()) -> Schema:
+    return problem_response([RateLimited, *own], headers=("Retry-After", "RateLimit"))
 
 
 def problem_response(faults: Sequence[type[Fault]], *, headers: Sequence[str] = ()) -> Schema:

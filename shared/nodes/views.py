@@ -114,7 +114,7 @@ class ReasonView(Out):
     """One thing that is not as it should be."""
 
     code: str
-    text: str
+    reason: str
     severity: Literal["note", "warning", "critical"]
 
 
@@ -128,5 +128,5 @@ class HealthView(Out):
 
 def health_view(found: Health) -> HealthView:
     """As shown to members."""
-    reasons = tuple(ReasonView(code=one.code, text=one.text, severity=one.severity) for one in found.reasons)
+    reasons = tuple(ReasonView(code=one.code, reason=one.text, severity=one.severity) for one in found.reasons)
     return HealthView(status=found.status, score=found.score, reasons=reasons)

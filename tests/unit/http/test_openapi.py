@@ -92,6 +92,27 @@ def test_query_parameters_are_written_out(sample: dict[str, Any]) -> None:
     assert "ThingList" not in sample["components"]["schemas"]
 
 
+def test_a_limit_of_a_routes_own_stands_beside_that_of_its_rate_class(whole: dict[str, Any]) -> None:
+    told = whole["paths"]["/v1/invitations"]["post"]["responses"]["429"]
+    assert "`rate_limited`" in told["description"]
+    assert "`too_many_invitation_mails`" in told["description"]
+    assert set(told["headers"]) == {"Retry-After", "RateLimit"}
+
+
+def test_reasons_are_of_one_form_wherever_they_are_told(whole: dict[str, Any]) -> None:
+    """A stable code for programs, a sentence in `reason` for people."""
+    schemas = whole["components"]["schemas"]
+    lists = {
+        name: found["properties"]["reasons"]
+        for name, found in schemas.items()
+        if "reasons" in found.get("properties", {})
+    }
+    assert {"HealthView", "NodeVerdict"} <= set(lists)
+    for name, listed in lists.items():
+        fields = schemas[listed["items"]["$ref"].rsplit("/", 1)[1]]["properties"]
+        assert {"code", "reason"} <= set(fields), name
+
+
 def test_unknown_fields_are_refused_in_the_document_too(sample: dict[str, Any]) -> None:
     assert sample["components"]["schemas"]["ThingCreate"]["additionalProperties"] is False
 
