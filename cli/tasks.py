@@ -97,15 +97,17 @@ class _Steps:
     def tell(self, task: dict[str, Any]) -> str:
         """Say what is new; the name of the step that runs."""
         running = ""
-        for step in task["steps"]:
+        for position, step in enumerate(task["steps"]):
             name, state = step["name"], step["state"]
+            times = sum(before["name"] == name for before in task["steps"][:position])
+            key = f"{name}#{times}"  # room may be looked for more than once
             if state == "running":
                 running = name
-                if not self._patient and name not in self._told:
-                    self._told[name] = state
+                if not self._patient and key not in self._told:
+                    self._told[key] = state
                     self._say(f"  {MARKS[state]} {name:<10} has begun")
-            elif self._told.get(name) != state:
-                self._told[name] = state
+            elif self._told.get(key) != state:
+                self._told[key] = state
                 self._say(step_line(step))
         return running
 

@@ -9,15 +9,16 @@ from typing import Protocol
 
 from agent.console import Console
 from agent.owners import GameUser
+from shared.messaging.server_messages import TakenPort
 from shared.messaging.server_spec import Launch, Limits, Port, Stop
 
 
 class DriverError(Exception):
-    """The driver cannot do it. `code` is stable, the text is a sentence with the figures."""
+    """The driver cannot do it. `code` is stable, the text is a sentence with the figures; `taken` are ports others have."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, *, taken: tuple[TakenPort, ...] = ()) -> None:
         super().__init__(reason)
-        self.code, self.reason = code, reason
+        self.code, self.reason, self.taken = code, reason, taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,6 @@ def holder(protocol: str, port: int) -> str:
     if pid is None:
         return ""
     try:
-        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (process {pid})"
+        return f"{Path(f'/proc/{pid}/comm').read_text(errors='replace').strip()} (process {pid})"
     except OSError:
         return ""

@@ -155,7 +155,8 @@ class Keeper:
             except DriverError as error:
                 self.known.failure = error.reason
                 self.known.enter("stopped")
-                raise StepFailed(error.code, error.reason, retryable=error.code == "port_taken") from None
+                again = error.code == "port_taken"
+                raise StepFailed(error.code, error.reason, retryable=again, taken=error.taken) from None
         first = running.console.next_number
         self.known.handle, self.known.ready_at, self.known.failure = running.handle, None, ""
         self._follow(running)

@@ -49,7 +49,8 @@ class Operation:
         except StepFailed as error:
             failed = replace(self._steps[name], state="failed", seconds=self._clock() - started, code=error.code)
             output = error.output[-TAIL_LINES:]
-            self._put(replace(failed, error=error.reason[:2000], retryable=error.retryable, output=output))
+            failed = replace(failed, retryable=error.retryable, output=output, taken=error.taken or None)
+            self._put(replace(failed, error=error.reason[:2000]))
             raise
         else:
             self._put(replace(self._steps[name], state="done", seconds=self._clock() - started, percent=100))

@@ -100,6 +100,7 @@ def show_node(context: typer.Context, name: Name) -> None:
     node["health"] = current.api.get(f"{path}/health")
     node["capacity"] = current.api.get(f"{path}/capacity")
     node["inventory"] = current.api.get(f"{path}/inventory")
+    foreign = node["capacity"]["ports_foreign"]
     fields = [
         ("Name", "name"),
         ("Id", "id"),
@@ -117,8 +118,17 @@ def show_node(context: typer.Context, name: Name) -> None:
         ("Held", "capacity.held"),
         ("Free", "capacity.free"),
     ]
+    if foreign and not current.as_json:
+        node["ports_foreign"] = ", ".join(map(_foreign, foreign))
+        fields.append(("Not ours", "ports_foreign"))
     fields += [("Health", "health.score"), ("", "health.reasons")]
     current.show(node, fields)
+
+
+def _foreign(port: dict[str, Any]) -> str:
+    """A port that something else has, who, and when that was seen."""
+    by = f" {port['by']}" if port["by"] else ""
+    return f"{port['port']}/{port['protocol']}{by}, seen {output.ago(port['seen_at'])}"
 
 
 def _event(path: str, done: str, summary: str) -> None:

@@ -57,10 +57,11 @@ def server_reports(s: Services) -> ServerReports:
 
 def operations(s: Services) -> Operations:
     """What the flows of servers do."""
+    from shared.servers.moving import Moving
     from shared.servers.operations import Operations
 
-    parts = (s.servers, s.tasks, s.server_reports, s.dispatcher)
-    return Operations(s.store, s.clock, *parts)
+    moving = Moving(s.store, s.clock, s.audit, s.servers.creation)
+    return Operations(s.store, s.clock, s.servers, s.tasks, s.server_reports, s.dispatcher, moving)
 
 
 def reconciler(s: Services) -> Reconciler:

@@ -68,7 +68,7 @@ def capacity(s: Services) -> Capacities:
     from shared.nodes.capacity import Capacities
     from shared.servers.holds import held_on
 
-    return Capacities(s.nodes, partial(held_on, s.store))
+    return Capacities(s.nodes, partial(held_on, s.store, s.clock))
 
 
 def node_commands(s: Services) -> NodeCommands:

@@ -96,8 +96,25 @@ StepName = Literal["prepare", "install", "configure", "start", "ready", "stop", 
 
 
 @dataclass(frozen=True, slots=True)
+class TakenPort:
+    """A port that could not be had because something else has it; `by` is who, as `name (process 42)`, where that is seen."""
+
+    protocol: Literal["tcp", "udp"]
+    address: str
+    port: int
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        require(0 < self.port < 65536, f"port: {self.port} is not between 1 and 65535")
+        require(len(self.address) <= 64 and len(self.by) <= 100, "taken port: address or holder is too long")
+
+
+@dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step of an operation. `percent` is that of the step; `error` is a sentence, `code` its stable name."""
+    """One step of an operation. `percent` is that of the step; `error` is a sentence, `code` its stable name.
+
+    `taken` goes with the code `port_taken`.
+    """
 
     name: StepName
     state: Literal["running", "done", "failed", "skipped"]
@@ -109,6 +126,7 @@ class StepReport:
     error: str = ""
     retryable: bool = False
     output: tuple[str, ...] = ()  # the last lines of what ran
+    taken: tuple[TakenPort, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shared.nodes.models import NodeState, Presence
-from shared.placement.models import Amount, Hold
+from shared.placement.models import Amount, Foreign, Held
 from shared.placement.models import Node as PlacementNode
 from shared.platform.ids import OrgId
 
 if TYPE_CHECKING:
     from shared.nodes.service import Nodes, Seen
 
-Holds = Callable[[OrgId, str], Awaitable[tuple[Hold, ...]]]
+Holds = Callable[[OrgId, str], Awaitable[Held]]
 PlacementState = Literal["online", "silent", "lost", "drained", "maintenance", "decommissioned", "enrolling"]
 
 _BY_PRESENCE: Final[dict[Presence, PlacementState]] = {
@@ -42,6 +42,7 @@ class Capacity:
     maximum_servers: int
     ports_in_ranges: int
     ports_held: tuple[str, ...]
+    ports_foreign: tuple[Foreign, ...] = ()
 
 
 def placeable(seen: Seen, now: float) -> PlacementNode:
@@ -85,8 +86,8 @@ class Capacities:
             NodeNotFound: no such node in the organization.
         """
         seen = await self._nodes.see(org, node_id)
-        holds = await self._holds(org, node_id)
-        node = replace(placeable(seen, 0.0), holds=holds)
+        held = await self._holds(org, node_id)
+        node = replace(placeable(seen, 0.0), holds=held.holds, foreign=held.foreign)
         return capacity(node)
 
 
@@ -105,4 +106,5 @@ def capacity(node: PlacementNode) -> Capacity:
         maximum_servers=node.maximum_servers,
         ports_in_ranges=sum(last - first + 1 for first, last in node.port_ranges),
         ports_held=ports,
+        ports_foreign=node.foreign,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from shared.http.models import Out
 from shared.messaging.limits import PROTOCOL_VERSION
 from shared.nodes.models import Node, NodeState, PortRange, Presence
 from shared.nodes.rules import Health
-from shared.placement.models import Amount
+from shared.placement.models import Amount, Foreign
 from shared.platform.clock import Timestamp
 
 if TYPE_CHECKING:
@@ -85,6 +86,22 @@ class AmountView(Out):
         return cls(memory_mib=amount.memory_mib, cpu_millicores=amount.cpu_millicores, disk_mib=amount.disk_mib)
 
 
+class ForeignPortView(Out):
+    """A port that something else on the machine has: no server gets it until an hour after it was last seen so."""
+
+    protocol: Literal["tcp", "udp"]
+    address: str
+    port: int
+    by: str = Field(description="Who has it, where the node could see that.")
+    seen_at: Timestamp
+
+    @classmethod
+    def of(cls, found: Foreign) -> ForeignPortView:
+        """As shown to members."""
+        key, seen = found.key, datetime.fromtimestamp(found.seen_at, UTC)
+        return cls(protocol=key.protocol, address=key.address, port=key.port, by=found.by, seen_at=seen)
+
+
 class CapacityView(Out):
     """What a node has, offers (overcommitted, less its reserve), holds for servers, and has free."""
 
@@ -96,6 +113,7 @@ class CapacityView(Out):
     maximum_servers: int
     ports_in_ranges: int
     ports_held: tuple[str, ...]
+    ports_foreign: tuple[ForeignPortView, ...]
 
 
 def capacity_view(found: Capacity) -> CapacityView:
@@ -107,6 +125,7 @@ def capacity_view(found: Capacity) -> CapacityView:
         maximum_servers=found.maximum_servers,
         ports_in_ranges=found.ports_in_ranges,
         ports_held=found.ports_held,
+        ports_foreign=tuple(map(ForeignPortView.of, found.ports_foreign)),
     )
 
 

@@ -59,6 +59,11 @@ class PortKey:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{self.protocol}/{host}:{self.port}"
 
+    @property
+    def short(self) -> str:
+        """As people write it, where the address goes without saying."""
+        return f"{self.port}/{self.protocol}"
+
     @classmethod
     def parse(cls, text: str) -> PortKey:
         """The reverse of `str`."""
@@ -96,6 +101,23 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """A port that something else on the node was seen to have. `seen_at` is in seconds since the epoch; `by` may be empty."""
+
+    key: PortKey
+    seen_at: float = 0.0
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a node's room: the holds of servers, and the ports that are not ours to give."""
+
+    holds: tuple[Hold, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A node as placement sees it: what it has, what is held there, and whether it takes anything."""
 
@@ -114,6 +136,7 @@ class Node:
     join_host: str = ""  # what players type
     port_ranges: tuple[tuple[int, int], ...] = ((25_000, 29_999),)
     maximum_servers: int = 1000
+    foreign: tuple[Foreign, ...] = ()
 
     def offered(self) -> Amount:
         """What may be promised in all, overcommitted."""

@@ -36,6 +36,8 @@ class Taken:
 def allocate(node: Node, groups: Iterable[PortGroup]) -> tuple[Mapping[str, int], tuple[PortKey, ...]] | PortGroup:
     """Numbers for all groups, or the first group for which there are none."""
     taken = Taken(key for hold in node.holds for key in hold.ports)
+    for foreign in node.foreign:
+        taken.add(foreign.key)
     numbers: dict[str, int] = {}
     keys: list[PortKey] = []
     for group in groups:

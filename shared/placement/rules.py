@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shared.placement.models import Amount, Demand, Node, Placed, Reason, Refused, Strategy, Verdict
 from shared.placement.ports import allocate
@@ -13,6 +14,7 @@ STATES = {
     "decommissioned": "decommissioned",
     "enrolling": "has not reported yet",
 }
+_NAMED = 5  # ports in one sentence
 _UNITS = (("memory_mib", "memory", "MiB"), ("cpu_millicores", "CPU", "millicores"), ("disk_mib", "disk", "MiB"))
 
 
@@ -57,7 +59,7 @@ def judge(demand: Demand, node: Node) -> Verdict:
     if not reasons:
         missing = allocate(node, demand.ports)
         if not isinstance(missing, tuple):
-            reasons.append(_no_ports(node, len(missing.wishes), [wish.name for wish in missing.wishes]))
+            reasons.append(_foreign(demand, node) or _no_ports(node, [wish.name for wish in missing.wishes]))
     return Verdict(node.id, node.name, tuple(reasons), free)
 
 
@@ -91,11 +93,23 @@ def _unfit(demand: Demand, node: Node) -> list[Reason]:
     return reasons
 
 
-def _no_ports(node: Node, count: int, names: list[str]) -> Reason:
+def _foreign(demand: Demand, node: Node) -> Reason | None:
+    """That only what is not ours stands in the way; None when there would be no ports without it either."""
+    if not node.foreign or not isinstance(allocate(replace(node, foreign=()), demand.ports), tuple):
+        return None
+    pool = sorted(
+        {one.key.short for one in node.foreign if any(low <= one.key.port <= high for low, high in node.port_ranges)}
+    )
+    more = f" (and {len(pool) - _NAMED} more)" if len(pool) > _NAMED else ""
+    what = f"port {pool[0]} is" if len(pool) == 1 else f"ports {', '.join(pool[:_NAMED])}{more} are"
+    return Reason("port_taken", f"{what} taken on the node by something else", {"ports": ", ".join(pool)})
+
+
+def _no_ports(node: Node, names: list[str]) -> Reason:
     ranges = ", ".join(f"{low}-{high}" for low, high in node.port_ranges)
     if not node.port_ranges:
         return Reason("port_pool_empty", "port pool empty: the node has no port ranges")
-    what = f"no {count} ports in the asked distances are" if count > 1 else "no port is"
+    what = f"no {len(names)} ports in the asked distances are" if len(names) > 1 else "no port is"
     return Reason("port_pool_empty", f"port pool empty: {what} free in {ranges} for {', '.join(names)}")
 
 

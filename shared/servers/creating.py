@@ -11,10 +11,11 @@ from shared.servers.asking import Asked, asking, at_work, shown, target_of
 from shared.servers.demand import demand_of
 from shared.servers.models import Desired, NameHeld, Server, TemplateRef, name_id
 from shared.servers.wishes import Values, complete_template, resources_for, values_for
-from shared.tasks.models import TaskKind
+from shared.tasks.models import PLACE, Step, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from shared.audit.service import Audit
     from shared.platform.clock import Clock
@@ -70,18 +71,27 @@ class Creation:
         return (chosen if isinstance(chosen, Placed) else None), [judge(demand, node) for node in nodes]
 
     async def place_again(
-        self, org: OrgId, server: Server, task: Task, beside: Callable[[Batch], Batch] = lambda batch: batch
+        self,
+        org: OrgId,
+        server: Server,
+        task: Task,
+        beside: Callable[[Batch, Asked], None],
+        *,
+        on: str | None = None,
+        why: str = "",
     ) -> Asked:
-        """Hold room once more for a server whose provisioning failed and whose hold was released.
+        """Hold room once more for a server that is not made yet. What it holds already is given back in the same batch.
 
-        `beside` adds what else belongs into the batch, and may run several times.
+        Args: `beside` adds what else belongs into the batch, and may run several times; `on` is the only node it may be,
+            or else the one that its maker named; `why` is told in a step of the task.
 
         Raises:
             NoRoom: there is none any more.
         """
         found = await complete_template(self._templates, org, server.template.id, server.template.version)
         labels = server.spec.get("node_labels")
-        demand = demand_of(found.template, server.resources, node_labels=labels, group=server.group)
+        pinned = on or server.spec.get("node_id")
+        demand = demand_of(found.template, server.resources, node_id=pinned, node_labels=labels, group=server.group)
         made: list[Asked] = []
 
         def fill(batch: Batch, node: Node, placed: Placed) -> None:
@@ -93,14 +103,26 @@ class Creation:
                 ports=dict(placed.ports),
                 revision=server.revision + 1,
             )
-            renewed = task.having(node_id=node.id)
-            again = at_work(moved, renewed)
-            beside(batch.replace(again).replace(renewed))
-            made.append(Asked(again, renewed))
+            renewed = _placed_again(task, server, node, moved, why, self._clock.now())
+            again = Asked(at_work(moved, renewed), renewed)
+            beside(batch.replace(again.server).replace(again.task), again)
+            made.append(again)
 
         strategy = Strategy(server.spec.get("strategy", "packed"))
-        await self._reserver.reserve(org, server.id, demand, strategy, fill)
+        await self._reserver.reserve(org, server.id, demand, strategy, fill, leaving=server.node_id)
         return made[0]
+
+
+def _placed_again(task: Task, before: Server, node: Node, server: Server, why: str, now: datetime) -> Task:
+    """The task with its new place; what its node did stays done where it is the same node."""
+    elsewhere = before.node_id != node.id
+    spec = {**task.spec, "left": before.node_id} if elsewhere and before.node_id else task.spec
+    kept = [step for step in task.steps if step.name == PLACE or (step.state == "done" and not elsewhere)]
+    if why:
+        ports = ", ".join(f"{name} {number}" for name, number in server.ports.items())
+        detail = f"{why}: placed again on {node.name} with {ports}"
+        kept.append(Step(name=PLACE, state="done", started_at=now, percent=100, detail=detail))
+    return task.having(node_id=node.id, spec=spec, steps=tuple(kept))
 
 
 def _demand(found: Found, resources: Resources, body: ServerCreate | PlacementTry) -> Demand:
@@ -137,6 +159,7 @@ def _made(
             "variables": values.plain,
             "sealed": sealed,
             "secret_names": sorted(values.secret),
+            "node_id": body.node_id,  # as it was asked for: it is not placed elsewhere then
             "node_labels": body.node_labels,
             "strategy": body.strategy.value,
         },

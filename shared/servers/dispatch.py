@@ -60,14 +60,22 @@ class Dispatcher:
         order = Order(CommandType.SERVER_CANCEL, f"cancel#{task.attempt}", task.target, 0, payload)
         await self._sender.send(org, task.node_id, order, task_id=task.id)
 
-    async def remove(self, org: OrgId, task: Task) -> None:
+    async def leave(self, org: OrgId, task: Task) -> None:
+        """Have the node forget the server that was to be there before it was placed on the task's node.
+
+        Raises:
+            NotFound: that node is gone.
+        """
+        await self.remove(org, task.having(node_id=task.spec["left"]), "leave")
+
+    async def remove(self, org: OrgId, task: Task, step: str = "release") -> None:
         """Have the node forget a server that was never to be: its room is given to others."""
         if task.node_id is None:
             return
         server = await self._store.find(org, Server, task.target)
         revision = server.revision if server is not None else 1
         payload = to_wire(RemoveServer(task.target, revision))
-        order = Order(CommandType.SERVER_REMOVE, f"release#{task.attempt}", task.target, revision, payload, LIFE)
+        order = Order(CommandType.SERVER_REMOVE, f"{step}#{task.attempt}", task.target, revision, payload, LIFE)
         await self._sender.send(org, task.node_id, order, task_id=task.id)
 
     async def _order(self, org: OrgId, task: Task, attempt: int, server: Server | None) -> Order:

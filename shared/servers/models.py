@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.placement.models import Amount, Hold, PortKey
+from shared.placement.models import Amount, Foreign, Hold, PortKey
 from shared.platform.clock import Timestamp
 from shared.servers.lifecycle import OBSERVED, Status
 from shared.store.documents import Document
@@ -129,6 +130,17 @@ class HoldKept(Kept):
         return Hold(server_id, Amount(self.m, self.c, self.d), tuple(PortKey.parse(key) for key in self.p), self.g)
 
 
+#: So long a port that something else had is not given out. Nobody tells us when it is free again: a start finds out.
+FOREIGN_SECONDS: Final = 3600.0
+
+
+class ForeignKept(Kept):
+    """When a port was last seen to be something else's, in seconds since the epoch, and whose."""
+
+    at: float
+    by: str = ""
+
+
 class NodeLedger(Document):
     """What is held on a node: the one place where it is decided and recorded, under its ETag.
 
@@ -139,6 +151,7 @@ class NodeLedger(Document):
     type: Literal["node_ledger"] = "node_ledger"
     node_id: str
     spec: dict[str, HoldKept] = Field(default_factory=dict)  # by server
+    foreign: dict[str, ForeignKept] = Field(default_factory=dict)  # by port key
 
     def holds(self) -> tuple[Hold, ...]:
         """For placement."""
@@ -153,6 +166,24 @@ class NodeLedger(Document):
         if server_id not in self.spec:
             return self
         return self.having(spec={key: kept for key, kept in self.spec.items() if key != server_id})
+
+    def foreign_ports(self, now: float) -> tuple[Foreign, ...]:
+        """What is not ours to give now."""
+        kept = ((key, one) for key, one in self.foreign.items() if one.at + FOREIGN_SECONDS > now)
+        return tuple(Foreign(PortKey.parse(key), one.at, one.by) for key, one in kept)
+
+    def with_foreign(self, server_id: str, seen: Iterable[tuple[PortKey, str]], now: float) -> NodeLedger:
+        """With ports that the server was to have, and others have; the very same when none is.
+
+        A node speaks of ports that it was given for the server: so there are never more marks than ports in its ranges.
+        """
+        hold = self.spec.get(server_id)
+        known = hold.p if hold is not None else ()
+        new = {str(key): ForeignKept(at=now, by=by) for key, by in seen if str(key) in known}
+        if not new:
+            return self
+        still = {key: one for key, one in self.foreign.items() if one.at + FOREIGN_SECONDS > now}
+        return self.having(foreign={**still, **new})
 
 
 def ledger_id(node_id: str) -> str:

@@ -9,7 +9,7 @@ from shared.audit.models import Actor
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
-from shared.servers.asking import at_work
+from shared.servers.asking import Asked, at_work
 from shared.servers.dispatch import Dispatcher, orphan_id
 from shared.servers.models import (
     NameHeld,
@@ -21,6 +21,7 @@ from shared.servers.models import (
     name_id,
     observed_id,
 )
+from shared.servers.moving import Moving
 from shared.servers.reports import NOT_INSTALLED, ServerReports
 from shared.servers.service import Servers
 from shared.store.batch import Batch
@@ -36,10 +37,17 @@ class Operations:
     """What activities call. Each may be run twice for one task."""
 
     def __init__(
-        self, store: Store, clock: Clock, servers: Servers, tasks: Tasks, reports: ServerReports, dispatcher: Dispatcher
+        self,
+        store: Store,
+        clock: Clock,
+        servers: Servers,
+        tasks: Tasks,
+        reports: ServerReports,
+        dispatcher: Dispatcher,
+        moving: Moving,
     ) -> None:
         self._store, self._clock, self._servers, self._tasks = store, clock, servers, tasks
-        self._reports, self._dispatcher = reports, dispatcher
+        self._reports, self._dispatcher, self._moving = reports, dispatcher, moving
 
     async def send(self, org: OrgId, task_id: str, attempt: int) -> bool:
         """Send what the task's attempt asks of its node; False when there is nothing left to ask.
@@ -51,10 +59,14 @@ class Operations:
         if task is None or task.state.final:
             return False
         try:
+            task = await self._moving.off_taken_ports(org, task)
             await self._dispatcher.send(org, task, attempt)
         except NotFound as error:
             await self._end(org, task_id, TaskState.FAILED, Failure(code="gone", reason=error.reason))
             return False
+        if "left" in task.spec:
+            with contextlib.suppress(NotFound):  # that node is gone, and what it had with it
+                await self._dispatcher.leave(org, task)
         return True
 
     async def cancel(self, org: OrgId, task_id: str) -> None:
@@ -113,17 +125,19 @@ class Operations:
         if server.operation is not None and server.operation.task_id != task.id:
             raise TaskNotRetryable(f"{server.operation.kind} was asked since (task {server.operation.task_id})")
 
-        def beside(batch: Batch) -> Batch:
+        def beside(batch: Batch, _: Asked | None = None) -> None:
             """The operation is under way again, and the trail tells of it."""
             if observed is not None and observed.over == task.id:
                 batch.replace(observed.having(over=""))
-            return batch.create(entry)
+            batch.create(entry)
 
         if task.kind is TaskKind.PROVISION and not await self._holds(org, server):
             await self._servers.creation.place_again(org, server, renewed, beside)
         else:
             again = at_work(server.having(revision=server.revision + 1), renewed)
-            await beside(self._store.batch(org).replace(again).replace(renewed)).commit()
+            batch = self._store.batch(org).replace(again).replace(renewed)
+            beside(batch)
+            await batch.commit()
         return await self._tasks.get(org, task_id)
 
     async def _holds(self, org: OrgId, server: Server) -> bool:

@@ -91,8 +91,8 @@ class Reconciler:
         store = self._services.store
         names = [("@node", holder.node), ("@server", Server.type_name()), ("@orphan", Orphan.type_name())]
         rows = await store.select(holder.org, Server, _KNOWN, [{"name": name, "value": value} for name, value in names])
-        held = {hold.server_id for hold in await held_on(store, holder.org, holder.node)}
-        return compare(servers, [_wanted(row) for row in rows], held)
+        held = await held_on(store, self._services.clock, holder.org, holder.node)
+        return compare(servers, [_wanted(row) for row in rows], {hold.server_id for hold in held.holds})
 
     def _seen_twice(self, node: str, found: list[Drift]) -> list[Drift]:
         before = self._seen.pop(node, frozenset())

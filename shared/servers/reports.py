@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.messaging.codec import from_wire
 from shared.messaging.reports import Outcome, Report, Status
 from shared.messaging.server_messages import ServerReport
+from shared.placement.models import PortKey
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
@@ -97,7 +98,9 @@ class ServerReports:
         if observed is not None:
             batch.create(observed) if kept is None else batch.replace(observed)
         if task is not None:
-            batch.replace(over or going_on(task, told))
+            written = over or going_on(task, told)
+            batch.replace(written)
+            await self._keep_ledger(org, batch, written, told)
         if over is not None:
             await self._consequences(org, batch, over, told, server)
         await batch.commit()
@@ -110,10 +113,23 @@ class ServerReports:
             server = server or await self._store.find(org, Server, told.server_id)
             if server is None or server.desired.removed:
                 await self.erase(org, batch, told.server_id, told.node_id, server)
-        elif task.kind is TaskKind.PROVISION and task.state is not TaskState.SUCCEEDED:
-            state = told.report.observed.state if told.report else "absent"
-            if state in NOT_INSTALLED:
-                await self.release(org, batch, told.server_id, told.node_id)
+
+    async def _keep_ledger(self, org: OrgId, batch: Batch, task: Task, told: Told) -> None:
+        """A server that was not made lets go of its room; a port that something else has is not given out for a while."""
+        if told.outcome is None:
+            return
+        taken = task.failure.ports if task.failure is not None else ()
+        state = told.report.observed.state if told.report else "absent"
+        unmade = task.state.final and task.state is not TaskState.SUCCEEDED and state in NOT_INSTALLED
+        unmade = unmade and task.kind is TaskKind.PROVISION
+        ledger = await self._store.find(org, NodeLedger, ledger_id(told.node_id)) if taken or unmade else None
+        if ledger is None:
+            return
+        seen = [(PortKey(port.protocol, port.address, port.port), port.by) for port in taken]
+        kept = ledger.with_foreign(told.server_id, seen, self._clock.now().timestamp())
+        kept = kept.without(told.server_id) if unmade else kept
+        if kept is not ledger:
+            batch.replace(kept)
 
     async def release(self, org: OrgId, batch: Batch, server_id: str, node_id: str) -> bool:
         """Give back what the server holds; False when it holds nothing (any more)."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from shared.placement.models import Amount, Demand, Node, Placed, Refused, Strategy, Verdict
+from shared.placement.models import Amount, Demand, Hold, Node, Placed, Refused, Strategy, Verdict
 from shared.placement.rules import place, short
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, PreconditionFailed
@@ -44,8 +44,12 @@ class Reserver:
         demand: Demand,
         strategy: Strategy,
         fill: Callable[[Batch, Node, Placed], None],
+        *,
+        leaving: str | None = None,
     ) -> Placed:
         """Choose a node, and commit the hold together with what `fill` adds to the batch.
+
+        Args: `leaving` is the node where the server holds room now, which it gives back in the same batch.
 
         Raises:
             NoRoom: with the reasons of every node.
@@ -56,14 +60,17 @@ class Reserver:
         async with self._turns.setdefault(org, asyncio.Lock()):
             for attempt in range(ATTEMPTS):
                 ledgers = await self._read(org, fresh=attempt > 0)
-                chosen = place(demand, self._with_holds(nodes, ledgers), strategy)
+                before = ledgers.get(leaving or "")
+                others = ledgers if before is None else {**ledgers, before.node_id: before.without(server_id)}
+                chosen = place(demand, self._with_holds(nodes, others), strategy)
                 if isinstance(chosen, Refused):
                     if attempt == 0 and self._stale(org):
                         self._ledgers.pop(org, None)  # what we remembered may be out of date: look once more
                         continue
                     raise NoRoom(chosen)
                 node = next(node for node in nodes if node.id == chosen.node_id)
-                if await self._commit(org, server_id, demand, node, chosen, ledgers, fill):
+                left = before if before is not None and before.node_id != node.id else None
+                if await self._commit(org, hold_of(server_id, demand, chosen), node, chosen, ledgers, fill, left):
                     return chosen
                 await asyncio.sleep(random.uniform(0, 0.01 * min(attempt + 1, 10)))  # noqa: S311 - spreads writers
         raise PlacementContended(f"{ATTEMPTS} attempts each met another placement on the same node", retry_after=1.0)
@@ -89,31 +96,35 @@ class Reserver:
     async def _commit(
         self,
         org: OrgId,
-        server_id: str,
-        demand: Demand,
+        hold: Hold,
         node: Node,
         chosen: Placed,
         ledgers: dict[str, NodeLedger],
         fill: Callable[[Batch, Node, Placed], None],
+        left: NodeLedger | None,
     ) -> bool:
         before = ledgers.get(node.id)
         ledger = before or NodeLedger(id=ledger_id(node.id), org_id=org, node_id=node.id)
-        held = ledger.holding(hold_of(server_id, demand, chosen))
+        held = ledger.holding(hold)
         batch = self._store.batch(org)
         batch = batch.create(held) if before is None else batch.replace(held)
+        moved = left is not None and hold.server_id in left.spec
+        if left is not None and moved:
+            batch.replace(left.without(hold.server_id))
         fill(batch, node, chosen)
         try:
-            stored = (await batch.commit())[0]
+            stored = (await batch.commit())[: 2 if moved else 1]
         except (PreconditionFailed, AlreadyExists) as error:
             failed = error.__cause__
             self._ledgers.pop(org, None)
             if isinstance(failed, BatchFailed) and failed.id.startswith("server_name:"):
                 raise NameTaken(f"there is a server named {failed.id.partition(':')[2]}") from None
-            if isinstance(failed, BatchFailed) and failed.index == 0:
-                return False  # another placement on this node was faster
+            if isinstance(failed, BatchFailed) and failed.index <= moved:
+                return False  # another placement on this node, or on the one that is left, was faster
             raise
-        assert isinstance(stored, NodeLedger)
-        ledgers[node.id] = stored
+        for written in stored:
+            assert isinstance(written, NodeLedger)
+            ledgers[written.node_id] = written
         return True
 
     async def _read(self, org: OrgId, *, fresh: bool) -> dict[str, NodeLedger]:
@@ -135,6 +146,10 @@ class Reserver:
         kept = self._ledgers.get(org)
         return kept is not None and self._clock.monotonic() - kept[0] > 0.5
 
-    @staticmethod
-    def _with_holds(nodes: list[Node], ledgers: dict[str, NodeLedger]) -> list[Node]:
-        return [replace(node, holds=ledgers[node.id].holds()) if node.id in ledgers else node for node in nodes]
+    def _with_holds(self, nodes: list[Node], ledgers: dict[str, NodeLedger]) -> list[Node]:
+        now = self._clock.now().timestamp()
+        found = ((node, ledgers.get(node.id)) for node in nodes)
+        return [
+            replace(node, holds=ledger.holds(), foreign=ledger.foreign_ports(now)) if ledger is not None else node
+            for node, ledger in found
+        ]

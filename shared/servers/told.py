@@ -12,7 +12,7 @@ from shared.messaging.reports import Outcome, Status
 from shared.messaging.server_messages import ServerReport, StepReport
 from shared.platform.ids import OrgId
 from shared.servers.models import ServerObserved, observed_id
-from shared.tasks.models import Failure, Step, Task, TaskKind, TaskState
+from shared.tasks.models import PLACE, Failure, PortTaken, Step, Task, TaskKind, TaskState
 from shared.tasks.rules import step_name, tries_again
 
 ENDS: Final = {
@@ -24,6 +24,7 @@ ENDS: Final = {
 }
 #: These move from one report to the next, and nobody waits for them while a task is told of.
 _MOVING: Final = frozenset({"at", "cpu_percent", "memory_mib"})
+_MOST_PORTS: Final = 64  # of one failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ def end_of(task: Task | None, told: Told, now: datetime) -> Task | None:
         state = TaskState.CANCELLED
     failure = None
     if state is not TaskState.SUCCEEDED:
-        failed = next((s.name for s in (told.report.steps if told.report else ()) if s.state == "failed"), "")
-        failure = Failure(code=outcome.code, reason=outcome.detail or outcome.code, step=failed)
+        failure = _failure(told, outcome)
     return _with_steps(task, told).ending(state, now, failure=failure, output=outcome.output_tail)
 
 
@@ -66,7 +66,7 @@ def going_on(task: Task, told: Told) -> Task:
     """The task with what the report says of it; it has not ended."""
     changed = _with_steps(task, told).having(state=TaskState.RUNNING)
     if told.outcome is not None and told.outcome.status is Status.FAILED:  # another attempt follows
-        failure = Failure(code=told.outcome.code, reason=told.outcome.detail)
+        failure = _failure(told, told.outcome)
         changed = changed.having(attempt=task.attempt + 1, failure=failure, output=told.outcome.output_tail)
     return changed
 
@@ -116,7 +116,17 @@ def _differs(before: dict[str, Any], now: dict[str, Any]) -> bool:
 def _with_steps(task: Task, told: Told) -> Task:
     if told.report is None or not told.report.steps:
         return task
-    return task.having(steps=tuple(map(_step, told.report.steps)))
+    ours = (step for step in task.steps if step.name == PLACE)
+    return task.having(steps=(*ours, *map(_step, told.report.steps)))
+
+
+def _failure(told: Told, outcome: Outcome) -> Failure:
+    failed = next((step for step in (told.report.steps if told.report else ()) if step.state == "failed"), None)
+    ports = tuple(
+        PortTaken.model_validate(to_wire(port)) for port in ((failed.taken or ())[:_MOST_PORTS] if failed else ())
+    )
+    name = failed.name if failed else ""
+    return Failure(code=outcome.code, reason=outcome.detail or outcome.code, step=name, ports=ports)
 
 
 def _step(told: StepReport) -> Step:

@@ -14,6 +14,7 @@ from shared.store.documents import Document
 
 KEPT = timedelta(days=30)  # a task that has ended
 MAX_OUTPUT_LINES = 40
+PLACE = "place"  # the step that is ours: room looked for once more. All others are the node's
 
 
 class TaskState(StrEnum):
@@ -49,7 +50,7 @@ class TaskKind(StrEnum):
 
 
 class Step(BaseModel):
-    """One step, as the node tells it."""
+    """One step, as the node tells it (`place` is ours)."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
     name: str
@@ -62,13 +63,24 @@ class Step(BaseModel):
     error: str = ""
 
 
+class PortTaken(BaseModel):
+    """A port that something else on the node has; `by` is who, where the node could see it."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+    protocol: Literal["tcp", "udp"]
+    address: str
+    port: int
+    by: str = ""
+
+
 class Failure(BaseModel):
-    """Why it ended badly: a stable code, a sentence, and which step."""
+    """Why it ended badly: a stable code, a sentence, and which step. `ports` are those of a `port_taken`."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
     code: str
     reason: str
     step: str = ""
+    ports: tuple[PortTaken, ...] = ()
 
 
 class Task(Document):
@@ -96,7 +108,8 @@ class Task(Document):
         if self.state is TaskState.SUCCEEDED:
             return 100
         total = STEPS_OF.get(self.kind, 1)
-        done = sum(100 if step.state in ("done", "skipped") else step.percent for step in self.steps)
+        theirs = [step for step in self.steps if step.name != PLACE]
+        done = sum(100 if step.state in ("done", "skipped") else step.percent for step in theirs)
         return min(99, done // total)
 
     def ending(

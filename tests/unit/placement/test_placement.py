@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.placement.index import NodeIndex
-from shared.placement.models import Amount, Demand, Hold, Node, Placed, PortGroup, PortKey, PortWish, Refused, Strategy
+from shared.placement.models import (
+    Amount,
+    Demand,
+    Foreign,
+    Hold,
+    Node,
+    Placed,
+    PortGroup,
+    PortKey,
+    PortWish,
+    Refused,
+    Strategy,
+)
 from shared.placement.ports import clash
 from shared.placement.rules import judge, place
 
@@ -86,6 +98,31 @@ NEED = Demand(Amount(1024, 500, 1000), (GAME,))
             id="ports_taken",
         ),
         pytest.param(
+            node(port_ranges=((9, 9),), foreign=(Foreign(PortKey("udp", "0.0.0.0", 9)),)),
+            NEED,
+            "port_taken",
+            "port 9/udp is taken on the node by something else",
+            id="port_of_something_else",
+        ),
+        pytest.param(
+            node(port_ranges=((1, 7),), foreign=tuple(Foreign(PortKey("udp", "::", port)) for port in range(1, 9))),
+            NEED,
+            "port_taken",
+            "ports 1/udp, 2/udp, 3/udp, 4/udp, 5/udp (and 2 more) are taken on the node by something else",
+            id="ports_of_something_else",
+        ),
+        pytest.param(
+            node(
+                port_ranges=((9, 9),),
+                holds=(hold("s", 10, (PortKey("udp", "0.0.0.0", 9),)),),
+                foreign=(Foreign(PortKey("udp", "0.0.0.0", 9)),),
+            ),
+            NEED,
+            "port_pool_empty",
+            "free in 9-9",
+            id="held_by_a_server_too",
+        ),
+        pytest.param(
             node(maximum_servers=1, holds=(hold("s", 10),)),
             NEED,
             "too_many_servers",
@@ -102,6 +139,23 @@ def test_a_node_is_refused_with_its_reason(where: Node, demand: Demand, code: st
     refused = place(demand, [where])
     assert isinstance(refused, Refused)
     assert text in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("foreign", "port"),
+    [
+        pytest.param((), 25_010, id="the_preferred"),
+        pytest.param((PortKey("udp", "0.0.0.0", 25_010),), 25_000, id="the_preferred_is_not_ours"),
+        pytest.param((PortKey("udp", "127.0.0.1", 25_010),), 25_000, id="on_one_address_is_enough"),
+        pytest.param((PortKey("tcp", "0.0.0.0", 25_010),), 25_010, id="the_other_protocol_is_not"),
+        pytest.param((PortKey("udp", "::", 25_010), PortKey("udp", "::", 25_000)), 25_001, id="two"),
+    ],
+)
+def test_a_port_of_something_else_is_avoided(foreign: tuple[PortKey, ...], port: int) -> None:
+    where = node(foreign=tuple(map(Foreign, foreign)))
+    for placed in (place(NEED, [where]), NodeIndex([where]).place(NEED)):
+        assert isinstance(placed, Placed)
+        assert placed.ports == {"game": port}
 
 
 def test_all_reasons_are_told_not_the_first() -> None:

@@ -1,0 +1,55 @@
+"""A port of the node that something else has: the server gets another by itself, and all can see why."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from tests.support.nodes import AgentProcess
+from tests.support.people import ApiClient
+from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
+from tests.support.servers import Servers
+
+
+def test_a_port_of_something_else_is_found_out_avoided_and_told(
+    servers: Servers, api: ApiClient, agent: AgentProcess
+) -> None:
+    path = f"/v1/nodes/{agent.node_id}"
+    first = api.get(path).json()["port_ranges"][0]["first"]
+    with socket.socket() as foreign:
+        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        foreign.bind(("0.0.0.0", first))
+        foreign.listen()
+        made = servers.create("moves")
+        assert servers.get(made["server_id"])["ports"] == {"game": first}, "nobody knows yet"
+        task = servers.task(made["task_id"])
+        assert (task["state"], task["attempt"], task["failure"]) == ("succeeded", 2, None)
+        assert [step["name"] for step in task["steps"]].count("place") == 1
+        told = task["steps"][0]["detail"]
+        assert told.startswith(f"port {first}/tcp is taken on the node by ")
+        assert told.endswith(f"(process {os.getpid()}): placed again on attic with game {first + 1}")
+
+        server = servers.get(made["server_id"])
+        assert (server["status"], server["ports"]) == ("running", {"game": first + 1})
+        assert server["observed"]["bound"] == [f"tcp/{first + 1}"]
+
+        capacity = api.get(f"{path}/capacity").json()
+        assert capacity["ports_held"] == [f"tcp/0.0.0.0:{first + 1}"]
+        (seen,) = capacity["ports_foreign"]
+        assert (seen["protocol"], seen["port"]) == ("tcp", first)
+        assert seen["by"].endswith(f"(process {os.getpid()})")
+
+        second = servers.ready("knows")
+        assert second["ports"] == {"game": first + 2}
+        assert servers.task_of(second["id"])["attempt"] == 1, "the port is avoided from the beginning"
+
+    narrow = api.change("PATCH", path, {"port_ranges": [{"first": first, "last": first}]})
+    assert narrow.status_code == 200, narrow.text
+    found = api.post("/v1/placements:dry-run", {"template": "echo"}).json()
+    reason = found["nodes"][0]["reasons"][0]
+    assert (reason["code"], reason["reason"]) == (
+        "port_taken",
+        f"port {first}/tcp is taken on the node by something else",
+    )
+    trail = api.get("/v1/audit?action=server.placed_again").json()["items"]
+    assert [entry["target"]["id"] for entry in trail] == [server["id"]]
