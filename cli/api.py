@@ -18,7 +18,7 @@ from cli.profile import Profile
 TIMEOUT_SECONDS = 30.0
 RETRIES = 4
 RETRIES_OF_A_BROKEN_LINE = 2
-LONGEST_WAIT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 60.0  # a rate window is a minute; what is refused for longer is told at once
 RENEW_BEFORE_SECONDS = 30.0
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path, not a token
 
@@ -86,7 +86,9 @@ class Api:
             response = self._patiently(method, path, params, body, headers or {})
             if response.status_code not in (429, 503) or attempt == RETRIES:
                 break
-            time.sleep(_wait_seconds(response, attempt))
+            if (wait := _wait_seconds(response, attempt)) > LONGEST_WAIT_SECONDS:
+                break  # nobody looks on for so long
+            time.sleep(wait)
         if response.is_success or response.status_code == 304:
             return response
         raise ApiError.from_body(response.status_code, _body(response))
@@ -193,8 +195,7 @@ def _hint(api: str) -> str:
 
 def _wait_seconds(response: httpx.Response, attempt: int) -> float:
     asked = response.headers.get("retry-after", "")
-    seconds = float(asked) if asked.isdigit() else float(2**attempt)
-    return min(seconds, LONGEST_WAIT_SECONDS)
+    return float(asked) if asked.isdigit() else float(2**attempt)
 
 
 def _body(response: httpx.Response) -> Any:

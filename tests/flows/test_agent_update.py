@@ -27,6 +27,7 @@ from agent.storage import Storage
 from shared.messaging.codec import to_json
 from shared.messaging.releases import sign_release
 from shared.messaging.server_spec import Launch, ServerSpec
+from tests.support.command_line import CommandLine
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
@@ -231,9 +232,14 @@ def game_runs_on(agent: Launched) -> Iterator[None]:
     assert agent.game() == before, "the game is the very same process"
 
 
-def test_a_release_is_taken_by_command_and_stays(api: ApiClient, agent: Launched, shop: Shop) -> None:
+def test_a_release_is_taken_by_command_and_stays(
+    house: HouseForTests, api: ApiClient, agent: Launched, shop: Shop, tmp_path: Path
+) -> None:
+    key = api.post("/v1/api-keys", {"name": "updates", "scopes": ["nodes.read", "nodes.commands"]}).json()["key"]
+    meridian = CommandLine(house, tmp_path, {"MERIDIAN_API_KEY": key})
+    file = shop.release("1.0.1")
     with game_runs_on(agent):
-        found = ended(api, ask_for(api, agent, shop, shop.release("1.0.1")))
+        found = meridian.ask("nodes", "update", "attic", f"{shop.url}/{file.name}")
     assert found["state"] == "succeeded", found
     assert found["outcome"]["result"] == {"agent_version": "1.0.1"}
     assert agent.current == "agent-1.0.1.pyz"

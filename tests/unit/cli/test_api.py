@@ -81,6 +81,13 @@ def test_a_busy_answer_is_waited_for(api: Api, script: Script) -> None:
     assert len(script.asked) == 2
 
 
+def test_a_limit_of_a_day_is_told_and_not_waited_for(api: Api, script: Script) -> None:
+    script.answers = [(429, {"Retry-After": "79200"}, {"code": "too_many", "detail": "3 within a day"})]
+    with pytest.raises(ApiError, match="3 within a day"):
+        api.post("/v1/x", {})
+    assert len(script.asked) == 1
+
+
 def test_a_post_that_is_repeated_keeps_its_idempotency_key(api: Api, script: Script) -> None:
     script.answers = [(503, {"Retry-After": "0"}, {}), (201, {}, {"id": "a"})]
     api.post("/v1/x", {"name": "a"})

@@ -77,6 +77,47 @@ def test_a_reader_who_has_read_enough_is_no_failure(tmp_path: Path, script: Scri
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def asked_for_an_update(tmp_path: Path, server: Script, *more: str) -> subprocess.CompletedProcess[str]:
+    node = {"id": "nod_1", "name": "attic", "presence": "online", "agent_version": "1.0.0"}
+    server.answers = [(200, {}, {"items": [node]}), *server.answers]
+    api = f"http://127.0.0.1:{server.server_address[1]}"
+    words = ("nodes", "update", "attic", "https://releases.example/2.pyz", *more)
+    return meridian(tmp_path, *words, MERIDIAN_API_KEY="mk_x", MERIDIAN_API=api)
+
+
+def test_an_update_that_the_machine_refuses_is_a_failure_with_its_reason(tmp_path: Path, script: Script) -> None:  # noqa: F811
+    (file := tmp_path / "2.pyz.manifest").write_text("signed\n")
+    refused = {"code": "bad_manifest", "detail": "signed by another key"}
+    script.answers = [
+        (202, {}, {"id": "tsk_1", "state": "sent"}),
+        (200, {}, {"id": "tsk_1", "state": "sent"}),
+        (200, {}, {"id": "tsk_1", "state": "failed", "outcome": refused}),
+    ]
+    done = asked_for_an_update(tmp_path, script, "--manifest", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "attic did not do it: failed (signed by another key)" in done.stderr
+    release = {"url": "https://releases.example/2.pyz", "manifest": "signed"}
+    assert json.loads(script.asked[1][3]) == {"type": "node.update", "release": release}
+    assert [path for _, path, _, _ in script.asked[1:3]] == [
+        "/v1/nodes/nod_1/commands",
+        "/v1/nodes/nod_1/commands/tsk_1",
+    ]
+
+
+def test_an_update_need_not_be_waited_for(tmp_path: Path, script: Script) -> None:  # noqa: F811
+    (file := tmp_path / "2.pyz.manifest").write_text("signed\n")
+    script.answers = [(202, {}, {"id": "tsk_1", "state": "sent"})]
+    done = asked_for_an_update(tmp_path, script, "--manifest", str(file), "--no-wait")
+    assert (done.returncode, len(script.asked)) == (0, 2), done.stderr
+
+
+def test_an_update_without_a_manifest_asks_nothing_of_the_machine(tmp_path: Path, script: Script) -> None:  # noqa: F811
+    done = asked_for_an_update(tmp_path, script, "--manifest", str(tmp_path / "absent"))
+    assert done.returncode == 1
+    assert "no manifest at" in done.stderr
+    assert len(script.asked) == 1
+
+
 def test_completion_of_commands_needs_no_api(tmp_path: Path) -> None:
     done = meridian(tmp_path, _MERIDIAN_COMPLETE="complete_bash", COMP_WORDS="meridian servers upg", COMP_CWORD="2")
     assert done.stdout.split() == ["upgrade"]
