@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
+from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
-from tests.support.servers import Servers
+from tests.support.servers import Servers, online_with_own_ports, until
 
 
 def test_a_port_of_something_else_is_found_out_avoided_and_told(
@@ -53,3 +55,37 @@ def test_a_port_of_something_else_is_found_out_avoided_and_told(
     )
     trail = api.get("/v1/audit?action=server.placed_again").json()["items"]
     assert [entry["target"]["id"] for entry in trail] == [server["id"]]
+
+
+def test_where_its_node_has_no_other_port_it_goes_to_another_node(
+    house: HouseForTests, servers: Servers, api: ApiClient, agent: AgentProcess, tmp_path: Path
+) -> None:
+    with AgentProcess.enrolled(house, api, tmp_path, name="cellar") as other, socket.socket() as foreign:
+        online_with_own_ports(api, other.node_id)
+        foreign.bind(("0.0.0.0", 0))
+        foreign.listen()
+        port = foreign.getsockname()[1]
+        # It offers least, so packing takes it first.
+        tight = {"port_ranges": [{"first": port, "last": port}], "overcommit_memory": 0.5}
+        assert api.change("PATCH", f"/v1/nodes/{agent.node_id}", tight).status_code == 200
+        made = servers.create("goes")
+        first = servers.get(made["server_id"])
+        assert (first["node_id"], first["ports"]) == (agent.node_id, {"game": port})
+        task = servers.task(made["task_id"])
+        assert (task["state"], task["attempt"], task["node_id"]) == ("succeeded", 2, other.node_id)
+        assert "placed again on cellar" in task["steps"][0]["detail"]
+        assert [step["name"] for step in task["steps"]].count("install") == 1, (
+            "what the first node did is not told as done"
+        )
+
+        server = servers.get(made["server_id"])
+        assert (server["status"], server["node_id"]) == ("running", other.node_id)
+        folder = Path("servers", server["id"])
+        assert (other.folder / folder).is_dir()
+        until(lambda: not (agent.folder / folder).exists(), "the first node has cleaned")
+        held = api.get(f"/v1/nodes/{agent.node_id}/capacity").json()["ports_held"]
+        assert f"tcp/0.0.0.0:{port}" not in held
+        assert servers.get(server["id"])["status"] == "running", (
+            "what the first node says of its cleaning is not of this server"
+        )
+        servers.done(server["id"], "stop")
