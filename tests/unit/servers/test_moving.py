@@ -12,95 +12,21 @@ import pytest_asyncio
 from shared.composition import Services
 from shared.messaging.codec import to_wire
 from shared.messaging.reports import Outcome, Status
-from shared.messaging.server_messages import Observed, ServerReport, StepReport, TakenPort
-from shared.placement.models import Amount, Node
+from shared.messaging.server_messages import Observed, ServerReport
+from shared.placement.models import Node
 from shared.platform.errors import Fault
-from shared.platform.ids import OrgId
 from shared.platform.settings import load_settings
-from shared.servers.asking import Asked
 from shared.servers.errors import NoRoom
 from shared.servers.lifecycle import Event
 from shared.servers.lifecycle import Status as Seen
-from shared.servers.models import FOREIGN_SECONDS, NodeLedger, Server, ServerObserved, ledger_id, status_of
-from shared.servers.service import Servers
-from shared.servers.views import PlacementTry, ServerCreate
+from shared.servers.models import FOREIGN_SECONDS, ServerObserved, ledger_id, status_of
+from shared.servers.views import PlacementTry
 from shared.store.query import Where
-from shared.tasks.models import Task, TaskState
+from shared.tasks.models import TaskState
 from tests.support.clocks import SetClock
+from tests.unit.servers.port_house import BY, House, key, node
 from tests.unit.servers.test_reserving import ANN, ORG
-
-BY = "python3 (process 42)"
-
-
-def node(name: str, *ranges: tuple[int, int], memory: int = 4096) -> Node:
-    return Node(f"nod_{name}", name, Amount(memory, 10_000, 100_000), port_ranges=ranges)
-
-
-class These:
-    """Nodes that are always there."""
-
-    def __init__(self, *nodes: Node) -> None:
-        self.nodes = list(nodes)
-
-    async def placeable(self, org: OrgId) -> list[Node]:
-        return self.nodes
-
-
-class Broker:
-    """What would have gone out."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-
-    async def send(self, org_id: str, node_id: str, order: Any, **_: Any) -> None:
-        self.sent.append((node_id, order.step))
-
-
-class House:
-    """Services over a set of nodes."""
-
-    def __init__(self, services: Services, *nodes: Node) -> None:
-        self.services, self.broker = services, Broker()
-        parts = (services.store, services.clock, services.audit, services.templates)
-        services.__dict__["servers"] = Servers(*parts, These(*nodes), services.sealer)  # the composition's own slot
-        services.dispatcher._sender = self.broker
-
-    async def create(self, name: str = "one", **body: Any) -> Asked:
-        ids = {"server_id": self.services.ids.new("srv"), "task_id": self.services.ids.new("tsk")}
-        body = {"name": name, "template": "echo", **body}
-        return await self.services.servers.creation.create(ORG, ServerCreate(**body), **ids, actor=ANN)
-
-    async def fails(self, asked: Asked, *ports: int, attempt: int = 1, task: str = "") -> None:
-        """Its node reports of an attempt that these TCP ports could not be had."""
-        server, _ = await self.services.servers.get(ORG, asked.server.id)
-        taken = tuple(TakenPort("tcp", "0.0.0.0", port, BY) for port in ports)
-        steps = (
-            StepReport("install", "done", 1.0),
-            StepReport("start", "failed", 2.0, code="port_taken", error="why", retryable=True, taken=taken or None),
-        )
-        report = ServerReport(Observed(server.id, 1, "stopped", 100.0 + attempt), asked.task.id, steps)
-        outcome = Outcome(Status.FAILED, "port_taken", "why", result={"report": to_wire(report)})
-        await self.services.server_reports.take(
-            ORG, str(server.node_id), server_id=server.id, task_id=task or asked.task.id, payload={}, outcome=outcome
-        )
-
-    async def send(self, asked: Asked, attempt: int) -> None:
-        assert await self.services.operations.send(ORG, asked.task.id, attempt)
-
-    async def server(self, asked: Asked) -> Server:
-        return await self.services.store.get(ORG, Server, asked.server.id)
-
-    async def task(self, asked: Asked) -> Task:
-        return await self.services.store.get(ORG, Task, asked.task.id)
-
-    async def ledgers(self) -> dict[str, NodeLedger]:
-        page = await self.services.store.page(ORG, NodeLedger, limit=100)
-        return {ledger.node_id: ledger for ledger in page.items}
-
-    async def held(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Node, server and ports of every hold."""
-        found = (await self.ledgers()).items()
-        return sorted((name, server, hold.p) for name, ledger in found for server, hold in ledger.spec.items())
+from tests.unit.servers.test_trail import Killed, dying
 
 
 @pytest.fixture
@@ -113,10 +39,6 @@ async def plain(values: dict[str, str], clock: SetClock) -> AsyncIterator[Servic
     made = Services(load_settings(values), clock=clock)
     yield made
     await made.close()
-
-
-def key(port: int) -> str:
-    return f"tcp/0.0.0.0:{port}"
 
 
 POOL = node("a", (30_000, 30_009))
@@ -292,3 +214,42 @@ async def test_what_is_marked_is_seen_with_the_nodes_room(plain: Services) -> No
     assert [(str(one.key), one.by) for one in found.foreign] == [(key(30_000), BY)]
     assert [hold.server_id for hold in found.holds] == [asked.server.id]
     assert ledger_id("nod_a") == (await house.ledgers())["nod_a"].id
+
+
+@pytest.mark.parametrize(
+    "nodes", [pytest.param([POOL], id="other_port"), pytest.param([ONE_PORT, SPARE], id="other_node")]
+)
+async def test_died_anywhere_it_holds_one_place_and_goes_on(
+    plain: Services, monkeypatch: pytest.MonkeyPatch, nodes: list[Node]
+) -> None:
+    house = House(plain, *nodes)
+    asked = await house.create()
+    await house.fails(asked, 30_000)
+    died = 0
+    for at in range(1, 40):
+        with monkeypatch.context() as patched:
+            dying(patched, at)
+            try:
+                await house.send(asked, 2)
+            except Killed:
+                died += 1
+            else:
+                break
+        server = await house.server(asked)
+        assert await house.held() == [(server.node_id, server.id, (key(server.ports["game"]),))]
+        trail = await plain.audit.page(ORG, where=[Where("entry.action", "=", "server.placed_again")], limit=10)
+        assert len(trail.items) == server.revision - 1, "told if and only if it was done"
+    server = await house.server(asked)
+    assert (died > 3, server.revision) == (True, 2)
+    assert house.broker.sent[-1 if len(nodes) == 1 else -2] == (server.node_id, "server.provision#2")
+    assert ("nod_a", "leave#2") in house.broker.sent or len(nodes) == 1
+
+
+async def test_cancelled_after_it_was_moved_it_lets_go_of_its_new_place(plain: Services) -> None:
+    house = House(plain, ONE_PORT, SPARE)
+    asked = await house.create()
+    await house.fails(asked, 30_000)
+    await house.send(asked, 2)
+    await plain.operations.cancel(ORG, asked.task.id)
+    assert await house.held() == []
+    assert ("nod_b", "release#2") in house.broker.sent
