@@ -131,6 +131,7 @@ def test_an_item_is_made_and_deleted(page: Page) -> None:
 
 
 def test_without_a_key_it_asks_for_one(page: Page, part: Part) -> None:
+    expect(page.get_by_role("button", name="tenants")).to_be_visible()  # else it may write the key down after this
     page.evaluate("sessionStorage.clear()")
     page.goto("about:blank")
     page.goto(f"http://localhost:{part.port}/")

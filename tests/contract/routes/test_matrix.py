@@ -145,15 +145,44 @@ def test_people_do_not_pass_for_administrators_or_agents(world: World, route: Ro
 
 def test_every_permission_is_asked_for_or_is_planned() -> None:
     """A permission that no route asks for is either a mistake or belongs to a part that is not built yet: listed here."""
-    asked = {Permission(str(route.permission)) for route in GUARDED}
+    asked = {Permission(str(route.permission)) for route in GUARDED} | BY_CONTENT
     planned = {p for p in Permission if PLANNED & {p.value, p.value.split(".")[0]}}
     assert set(Permission) - asked - planned == set()
     assert planned & asked == set(), "built now: take it from PLANNED"
 
 
+#: Asked for by what a body holds, beside the route's own: each has a test below.
+BY_CONTENT = {Permission.TEMPLATES_SCRIPTS}
 #: Permissions, or resources with all of theirs, whose routes come with a later part.
 PLANNED = {"servers.move", "billing", "files", "mods", "backups", "schedules", "notifications", "webhooks"}
 
 
 def test_every_role_is_tried() -> None:
     assert set(Role) == set(ROLE_PERMISSIONS)
+
+
+SCRIPTED = """
+schema: 1
+key: scripted
+name: Scripted
+game: scripted
+drivers: [container]
+images: {Debian: "debian:12"}
+resources: {memory_mib: 64, cpu_millicores: 100, disk_mib: 64}
+install:
+  - {kind: script, image: "debian:12", entrypoint: /bin/sh, script: "true"}
+start: {argv: [sleep, "60"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status"),
+    [([Permission.TEMPLATES_CREATE], 403), ([Permission.TEMPLATES_CREATE, Permission.TEMPLATES_SCRIPTS], 201)],
+    ids=["templates alone", "scripts too"],
+)
+def test_a_template_with_a_script_takes_a_permission_of_its_own(
+    world: World, scopes: list[Permission], status: int
+) -> None:
+    made = world.owner.post("/v1/api-keys", {"name": "scripted", "scopes": scopes})
+    reply = ApiClient(world.house.api, made.json()["key"]).post("/v1/templates", {"source": SCRIPTED})
+    assert reply.status_code == status, reply.text
