@@ -122,7 +122,11 @@ class NodeCommands:
         kind = CommandType(command.command)
         order = Order(kind, STEP, payload=command.payload, life=_life(kind))
         traceparent = trace.traceparent if trace else None
-        await self._services.nodes.send_to(node, order, task_id=command.id, traceparent=traceparent, within=within)
+        again = command.asked_again_at
+        turn = f"-{int(again.timestamp())}" if again else ""
+        await self._services.nodes.send_to(
+            node, order, task_id=command.id, traceparent=traceparent, within=within, turn=turn
+        )
 
     async def get(self, org: OrgId, node_id: str, id: str) -> NodeCommand:
         """A command's record.

@@ -279,9 +279,20 @@ class Nodes:
         return await self.send_to(node, order, task_id=task_id, traceparent=traceparent, within=within)
 
     async def send_to(
-        self, node: Node, order: Order, *, task_id: str, traceparent: str | None = None, within: float | None = None
+        self,
+        node: Node,
+        order: Order,
+        *,
+        task_id: str,
+        traceparent: str | None = None,
+        within: float | None = None,
+        turn: str = "",
     ) -> SentCommand:
-        """As `send`, to a node that was read just now; within so many seconds, if they are given."""
+        """As `send`, to a node that was read just now; within so many seconds, if they are given.
+
+        `turn` names a sending after an earlier one's life, which the queue would else take for a repetition of that; to
+        the node it is the same command still.
+        """
         services = self._services
         if node.state is NodeState.DECOMMISSIONED:
             raise NodeStateConflict(f"node {node.id} is decommissioned: nobody reads its queue")
@@ -290,7 +301,13 @@ class Nodes:
         envelope = seal_command(command, signer.key, signer.key_id)
         life = min(order.life, MAX_COMMAND_LIFE)
         await services.namespaces.senders.send(
-            node.namespace, node.queue, envelope, id=command.id, subject=command.type.value, life=life, within=within
+            node.namespace,
+            node.queue,
+            envelope,
+            id=command.id + turn,
+            subject=command.type.value,
+            life=life,
+            within=within,
         )
         return SentCommand(command.id, report_event(command.id), command.expires_at)
 
