@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from shared.composition import Services
     from shared.messaging.reports import Report
-    from shared.messaging.sender import CommandSender
     from shared.nodes.authority import Authority
     from shared.nodes.capacity import Capacities
     from shared.nodes.certificates import Certificates
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from shared.nodes.namespaces import Namespaces
     from shared.nodes.papers import Papers
     from shared.nodes.reports import Reports
+    from shared.nodes.sending import NodeSender
     from shared.nodes.service import Nodes
 
 #: Who takes which report of a node: `module:function`, the function takes the services and the report.
@@ -78,9 +78,11 @@ def node_commands(s: Services) -> NodeCommands:
     return NodeCommands(s)
 
 
-def commands(s: Services) -> CommandSender:
-    """Sends commands to nodes; for activities."""
-    return s.nodes
+def commands(s: Services) -> NodeSender:
+    """Sends commands to nodes."""
+    from shared.nodes.sending import NodeSender
+
+    return NodeSender(s)
 
 
 def reports(s: Services) -> Reports:

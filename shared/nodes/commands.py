@@ -124,7 +124,7 @@ class NodeCommands:
         traceparent = trace.traceparent if trace else None
         again = command.asked_again_at
         turn = f"-{int(again.timestamp())}" if again else ""
-        await self._services.nodes.send_to(
+        await self._services.commands.send_to(
             node, order, task_id=command.id, traceparent=traceparent, within=within, turn=turn
         )
 

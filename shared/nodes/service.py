@@ -1,4 +1,4 @@
-"""Nodes: read, renamed, drained, let go; sessions and beats; commands and what becomes of them."""
+"""Nodes: read, renamed, drained, let go; sessions and beats."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from shared.audit.models import Actor, Target
 from shared.messaging.agent_api import Beat, BeatAnswer, SessionAnswer
-from shared.messaging.commands import Order, build_command, report_event, seal_command
-from shared.messaging.limits import MAX_COMMAND_LIFE
-from shared.messaging.sender import SentCommand
 from shared.nodes.certificates import Holder
 from shared.nodes.errors import NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
 from shared.nodes.models import REPORTS_QUEUE, Node, NodeName, NodeObserved, NodeState, Presence
@@ -261,55 +258,6 @@ class Nodes:
             return node.having(agent_version=seen.agent_version, protocol=seen.protocol)
 
         await self._services.store.update(holder.org, Node, holder.node, change)
-
-    # ---------------------------------------------------------------- commands
-
-    async def send(
-        self,
-        org_id: str,
-        node_id: str,
-        order: Order,
-        *,
-        task_id: str,
-        traceparent: str | None = None,
-        within: float | None = None,
-    ) -> SentCommand:
-        """See `shared.messaging.sender.CommandSender.send`."""
-        node = await self.get(OrgId(org_id), node_id)
-        return await self.send_to(node, order, task_id=task_id, traceparent=traceparent, within=within)
-
-    async def send_to(
-        self,
-        node: Node,
-        order: Order,
-        *,
-        task_id: str,
-        traceparent: str | None = None,
-        within: float | None = None,
-        turn: str = "",
-    ) -> SentCommand:
-        """As `send`, to a node that was read just now; within so many seconds, if they are given.
-
-        `turn` names a sending after an earlier one's life, which the queue would else take for a repetition of that; to
-        the node it is the same command still.
-        """
-        services = self._services
-        if node.state is NodeState.DECOMMISSIONED:
-            raise NodeStateConflict(f"node {node.id} is decommissioned: nobody reads its queue")
-        signer = await services.authority.signer()
-        command = build_command(order, node.org_id, node.id, task_id, services.clock.now(), traceparent)
-        envelope = seal_command(command, signer.key, signer.key_id)
-        life = min(order.life, MAX_COMMAND_LIFE)
-        await services.namespaces.senders.send(
-            node.namespace,
-            node.queue,
-            envelope,
-            id=command.id + turn,
-            subject=command.type.value,
-            life=life,
-            within=within,
-        )
-        return SentCommand(command.id, report_event(command.id), command.expires_at)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
