@@ -125,7 +125,7 @@ def test_a_killed_control_plane_loses_nothing(house: HouseForTests, servers: Ser
 def test_what_is_asked_while_the_broker_is_away_is_accepted_and_done_when_it_is_back(
     house: HouseForTests, servers: Servers, api: ApiClient
 ) -> None:
-    server = servers.ready("patient")
+    server = servers.ready("asked-meanwhile")
     house.kill("bus")
     asked = api.post(f"/v1/servers/{server['id']}/stop")
     assert asked.status_code == 202, asked.text
