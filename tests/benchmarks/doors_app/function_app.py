@@ -122,7 +122,7 @@ async def bench_untyped(call: Call) -> Reply:
 async def _rows(call: Call) -> list[dict[str, Any]]:
     container = await call.services.database.container("tenants")
     pages = container.query_items(
-        'SELECT * FROM c WHERE c["type"] = @type ORDER BY c["id"] DESC',
+        'SELECT * FROM c WHERE c["ix"]["type"] = @type ORDER BY c["id"] DESC',
         parameters=[{"name": "@type", "value": "bench_thing"}],
         partition_key=[call.request.headers["x-bench-org"]],
         max_item_count=50,
