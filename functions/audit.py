@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from shared.audit.models import Actor, AuditEvent, Outcome, Target
 from shared.composition import services
@@ -27,8 +27,8 @@ class AuditFilters(In):
     actor: str | None = Field(default=None, max_length=64, description="Id of a user, API key or node.")
     target: str | None = Field(default=None, max_length=100, description="Id of what it was done to.")
     request: str | None = Field(default=None, max_length=64, description="A request id.")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Timestamp | None = None
+    until: Timestamp | None = None
 
 
 class AuditQuery(AuditFilters, ListQuery):

@@ -14,15 +14,16 @@ from shared.platform.errors import Fault
 from shared.platform.ids import OrgId
 from shared.servers.flows import start_flow
 from shared.tasks.models import Task, TaskState
+from shared.tasks.rules import LEFT_BEHIND, SWEEP_EVERY
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 _log = logging.getLogger("meridian.tasks")
 
-LEFT_BEHIND: Final = timedelta(minutes=2)  # a flow begins with its request; this long after it, it was forgotten
+SCHEDULE: Final = f"15 */{SWEEP_EVERY // timedelta(minutes=1)} * * * *"
 GRACE: Final = timedelta(minutes=2)  # the flow itself ends its task at the deadline
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule="15 */5 * * * *", run_on_startup=False, use_monitor=False)
+@blueprint.timer_trigger(arg_name="timer", schedule=SCHEDULE, run_on_startup=False, use_monitor=False)
 @blueprint.generic_input_binding(arg_name="client", type=DURABLE_BINDING)
 @blueprint.function_name("task_sweep")
 async def task_sweep(timer: func.TimerRequest, client: str) -> None:  # noqa: ARG001  # the binding must be a parameter

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
-from pydantic import AwareDatetime, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, PlainSerializer
 
 
 class Clock(Protocol):
@@ -36,5 +36,19 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-#: A moment in a model. In JSON always `2026-01-31T09:30:00.000Z`: a store that sorts text sorts time.
-Timestamp = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        ValueError: it is before the year 1 or after the year 9999 there, though not where it was written.
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it lies outside the years 1 to 9999") from None
+
+
+#: A moment in a model, in UTC whatever offset it came with. In JSON always `2026-01-31T09:30:00.000Z`: a store that sorts text sorts time.
+Timestamp = Annotated[
+    AwareDatetime, AfterValidator(in_utc), PlainSerializer(rfc3339, return_type=str, when_used="json")
+]

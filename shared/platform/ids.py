@@ -73,10 +73,10 @@ class Ids:
 
 
 def make(prefix: str, moment: datetime, randomness: bytes) -> str:
-    """The id of exactly this moment and these 10 random bytes."""
+    """The id of exactly this moment and these 10 random bytes. Ids begin with 1970: an earlier moment has that one's."""
     if len(randomness) != 10:
         raise ValueError(f"an id takes 10 random bytes, not {len(randomness)}")
-    return f"{prefix}_{encoded(round(moment.timestamp() * 1000), randomness)}"
+    return f"{prefix}_{encoded(max(0, round(moment.timestamp() * 1000)), randomness)}"
 
 
 def encoded(milliseconds: int, randomness: bytes) -> str:

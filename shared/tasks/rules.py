@@ -11,7 +11,12 @@ from shared.tasks.models import TaskKind
 MAX_ATTEMPTS: Final = 3
 PAUSES: Final = (timedelta(seconds=5), timedelta(seconds=30))  # before the second and the third attempt
 
-#: From the request to the end, whatever happens. An install may download tens of gigabytes.
+#: How often the sweep comes, and how old what it begins must be: a flow begins with its request, so that one which has not
+#: begun by then was forgotten by a process that died.
+SWEEP_EVERY: Final = timedelta(minutes=5)
+LEFT_BEHIND: Final = timedelta(minutes=2)
+#: From the request to the end, whatever happens. An install may download tens of gigabytes. None is so short that the
+#: sweep could come too late for what it is to save.
 DEADLINES: Final[dict[TaskKind, timedelta]] = {
     TaskKind.PROVISION: timedelta(hours=2),
     TaskKind.REINSTALL: timedelta(hours=2),
@@ -21,7 +26,7 @@ DEADLINES: Final[dict[TaskKind, timedelta]] = {
     TaskKind.RESUME: timedelta(minutes=20),
     TaskKind.STOP: timedelta(minutes=12),
     TaskKind.SUSPEND: timedelta(minutes=12),
-    TaskKind.KILL: timedelta(minutes=5),
+    TaskKind.KILL: timedelta(minutes=12),
     TaskKind.DELETE: timedelta(minutes=30),
     TaskKind.RECONCILE: timedelta(hours=2),
 }

@@ -370,6 +370,10 @@ def test_the_trail_is_filtered_paged_and_exported(house: HouseForTests) -> None:
     later = api.get("/v1/audit", params={"since": middle}).json()["items"]
     assert all(entry["at"] >= middle for entry in later)
     assert len(later) == 3
+    for path in ("/v1/audit", "/v1/audit/export"):
+        assert api.get(path, params={"since": "0126-03-24T00:43:31+17:10"}).text == api.get(path).text
+        refused = api.get(path, params={"since": "0001-01-01T00:00:00+14:00"})
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid")
     other = Person.sign_up(house, "outsider").found_organization("Other")
     assert other.get("/v1/audit?action=organization.changed").json()["items"] == []
 

@@ -49,6 +49,13 @@ def test_a_derived_id_follows_from_its_parts_alone() -> None:
     assert derived("tsk", START, "a") < derived("tsk", START + timedelta(milliseconds=1), "a")
 
 
+def test_what_is_older_than_every_id_sorts_before_them() -> None:
+    """A caller may look from the year 126 on: the id of that place is the first of all."""
+    assert make("aud", datetime(126, 3, 24, tzinfo=UTC), bytes(10)) == make(
+        "aud", datetime(1970, 1, 1, tzinfo=UTC), bytes(10)
+    )
+
+
 def test_no_prefix_stands_for_two_kinds() -> None:
     prefixes = list(PREFIXES.values())
     assert len(prefixes) == len(set(prefixes))

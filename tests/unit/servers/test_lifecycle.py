@@ -13,7 +13,8 @@ from shared.platform.ids import OrgId
 from shared.servers.asking import KINDS, desire
 from shared.servers.lifecycle import ASKED, OBSERVED, TRANSITIONS, Event, Status, allowed
 from shared.servers.models import Desired, Operation, Server, ServerObserved, TemplateRef, operation_of, status_of
-from shared.tasks.rules import outcome_of, pause_after, tries_again
+from shared.tasks.models import TaskKind
+from shared.tasks.rules import DEADLINES, LEFT_BEHIND, SWEEP_EVERY, outcome_of, pause_after, tries_again
 from shared.templates.models import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -139,3 +140,9 @@ def test_an_event_is_read_however_often_it_was_encoded(event: Any) -> None:
 @pytest.mark.parametrize("event", ["not json", 7, None, [1]])
 def test_an_event_that_is_none_is_nothing(event: Any) -> None:
     assert outcome_of(event) == {}
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+def test_a_task_that_its_door_left_behind_is_begun_in_time(kind: TaskKind) -> None:
+    """The sweep that begins it comes when most of the time to do it in is still left, of the shortest nearly half."""
+    assert DEADLINES[kind] >= (SWEEP_EVERY + LEFT_BEHIND) * 1.5
