@@ -18,8 +18,8 @@ from shared.platform.settings import load_settings
 from tests.support.clocks import SetClock
 from tests.support.doors import Answer, Backing, Doors
 from tests.unit.http.sample import Gate, NoRoomLeft, make
+from tests.unit.http.world import GOOD
 
-GOOD = {"name": "one", "memory_mib": 2048}
 _keys = (f"key-{number}" for number in itertools.count())
 
 

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from shared.http.principal import Auth
-from shared.platform.ids import Ids
-from tests.support.clocks import SetClock
 from tests.support.doors import Backing, Doors, settings_for_tests
-from tests.unit.http.sample import Can, Gate, make
-
-KIM = {"authorization": "Bearer kim"}
-SERVER = Ids().new("srv")[:-1] + "0"
-GOOD = {"name": "one", "memory_mib": 2048}
-ORIGIN = "https://console.example"
-
-
-@dataclass
-class World:
-    doors: Doors
-    gate: Gate
-    kept: dict[str, Any]
-    clock: SetClock
-
-
-@pytest.fixture
-def world() -> World:
-    gate, clock = Gate(), SetClock()
-    backing = Backing(
-        authenticators={Auth.USER: gate},
-        authorizer=gate,
-        clock=clock,
-        settings=settings_for_tests(cors_origins=(ORIGIN,), body_limit_bytes=10_000),
-    )
-    routes, kept = make(backing)
-    return World(Doors(routes), gate, kept, clock)
+from tests.unit.http.sample import Can, make
+from tests.unit.http.world import GOOD, KIM, SERVER, World
 
 
 async def test_a_good_call_gets_its_answer(world: World) -> None:
@@ -133,35 +104,6 @@ async def test_permission_is_asked_before_the_body_is_looked_at(world: World) ->
     assert answer.status == 403
 
 
-async def test_an_etag_travels_both_ways(world: World) -> None:
-    read = await world.doors.call("GET", f"/v1/things/{SERVER}", headers=KIM)
-    assert read.headers["ETag"] == '"7"'
-    unchanged = await world.doors.call("GET", f"/v1/things/{SERVER}", headers={**KIM, "if-none-match": '"7"'})
-    assert (unchanged.status, unchanged.body) == (304, b"")
-    for match in ('"7"', "*"):
-        edited = await world.doors.call(
-            "PATCH", f"/v1/things/{SERVER}", {"name": "y"}, headers={**KIM, "if-match": match}
-        )
-        assert (edited.status, edited.headers["ETag"]) == (200, '"8"')
-
-
-@pytest.mark.parametrize(
-    ("match", "status", "code"),
-    [
-        pytest.param(None, 428, "if_match_required", id="none"),
-        pytest.param(" ", 428, "if_match_required", id="blank"),
-        pytest.param('"6"', 412, "precondition_failed", id="an older one"),
-        pytest.param('W/"7"', 412, "precondition_failed", id="a weak one never matches here"),
-        pytest.param('"6", "7"', 400, "invalid", id="several"),
-        pytest.param("7", 400, "invalid", id="without quotes"),
-    ],
-)
-async def test_what_if_match_must_be(world: World, match: str | None, status: int, code: str) -> None:
-    headers = KIM if match is None else {**KIM, "if-match": match}
-    answer = await world.doors.call("PATCH", f"/v1/things/{SERVER}", {"name": "y"}, headers=headers)
-    assert (answer.status, answer.json["code"]) == (status, code)
-
-
 async def test_nothing_to_say_is_204(world: World) -> None:
     answer = await world.doors.call("DELETE", f"/v1/things/{SERVER}", headers={**KIM, "if-match": '"7"'})
     assert (answer.status, answer.body) == (204, b"")
@@ -226,95 +168,6 @@ async def test_the_callers_request_id_is_taken_if_it_is_sane(world: World, sent:
     assert (answer.headers["X-Request-Id"] == sent) is kept
 
 
-# --- other sites -----------------------------------------------------------------------------------------------------
-
-
-async def test_a_known_origin_may_read_the_answer(world: World) -> None:
-    answer = await world.doors.call("GET", "/v1/things", headers={**KIM, "origin": ORIGIN})
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert answer.headers["Vary"] == "Origin"
-    assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
-    assert "Access-Control-Allow-Credentials" not in answer.headers
-
-
-@pytest.mark.parametrize(
-    "origin", ["https://console.example.evil", "http://console.example", "null", "https://CONSOLE.example"]
-)
-async def test_another_origin_may_not(world: World, origin: str) -> None:
-    answer = await world.doors.call("GET", "/v1/things", headers={**KIM, "origin": origin})
-    assert "Access-Control-Allow-Origin" not in answer.headers
-    assert answer.headers["Vary"] == "Origin"
-
-
-async def test_a_refusal_can_be_read_by_a_known_origin_too(world: World) -> None:
-    answer = await world.doors.call("GET", "/v1/things", headers={"origin": ORIGIN})
-    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (401, ORIGIN)
-
-
-async def test_a_preflight_is_answered_without_a_token(world: World) -> None:
-    headers = {"origin": ORIGIN, "access-control-request-method": "PATCH", "access-control-request-headers": "if-match"}
-    answer = await world.doors.call("OPTIONS", f"/v1/things/{SERVER}", headers=headers, name="fallback")
-    assert answer.status == 204
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
-    assert "If-Match" in answer.headers["Access-Control-Allow-Headers"]
-    assert answer.headers["Access-Control-Max-Age"] == "600"
-
-
-async def test_a_preflight_of_another_origin_gets_no_leave(world: World) -> None:
-    headers = {"origin": "https://evil.example", "access-control-request-method": "GET"}
-    answer = await world.doors.call("OPTIONS", "/v1/things", headers=headers, name="fallback")
-    assert not any(name.lower().startswith("access-control-allow") for name in dict(answer.headers))
-
-
-async def test_what_no_route_takes_is_a_problem_too(world: World) -> None:
-    unknown = await world.doors.call("GET", "/v1/nothing", name="fallback")
-    assert (unknown.status, unknown.json["code"]) == (404, "route_not_found")
-    other = await world.doors.call("PUT", "/v1/things", name="fallback")
-    assert (other.status, other.json["code"], other.headers["Allow"]) == (405, "method_not_allowed", "GET, POST")
-    root = await world.doors.call("GET", "/", name="fallback")
-    assert (root.status, root.headers["Location"]) == (302, "/docs")
-
-
-# --- how often -------------------------------------------------------------------------------------------------------
-
-
-async def test_too_many_calls_are_refused_until_they_are_a_minute_old(world: World) -> None:
-    answers = [await world.doors.call("POST", "/v1/plain", GOOD, headers=KIM) for _ in range(121)]
-    assert [answer.status for answer in answers] == [201] * 120 + [429]
-    refused = answers[-1]
-    assert refused.json["code"] == "rate_limited"
-    assert (refused.json["limit"], refused.json["dimension"]) == (120, "user")
-    assert refused.headers["RateLimit"] == '"user";r=0;t=61'  # at 60 s the first of them is just a minute old
-    assert refused.headers["Retry-After"] == "61"
-    lee = await world.doors.call("POST", "/v1/plain", GOOD, headers={"authorization": "Bearer lee"})
-    assert lee.status == 201
-    world.clock.advance(60)
-    assert (await world.doors.call("POST", "/v1/plain", GOOD, headers=KIM)).status == 429
-    world.clock.advance(1)
-    assert (await world.doors.call("POST", "/v1/plain", GOOD, headers=KIM)).status == 201
-
-
-async def test_bad_proofs_from_one_address_end_at_sixty_a_minute_without_being_checked(world: World) -> None:
-    bad = {"authorization": "Bearer guess"}
-    statuses = [(await world.doors.call("GET", "/v1/things", headers=bad)).status for _ in range(62)]
-    assert statuses == [401] * 60 + [429] * 2
-    assert world.gate.asked == 60
-    elsewhere = await world.doors.call("GET", "/v1/things", headers={**bad, "x-forwarded-for": "198.51.100.9:1"})
-    assert elsewhere.status == 401
-    world.clock.advance(61)
-    assert (await world.doors.call("GET", "/v1/things", headers=bad)).status == 401
-
-
-async def test_an_address_is_the_one_our_front_saw_not_one_that_was_sent(world: World) -> None:
-    bad = {"authorization": "Bearer guess"}
-    for number in range(60):
-        sent = {**bad, "x-forwarded-for": f"10.0.0.{number}, 203.0.113.7:5{number:04}"}
-        await world.doors.call("GET", "/v1/things", headers=sent)
-    sent = {**bad, "x-forwarded-for": "10.9.9.9, 203.0.113.7:44444"}
-    assert (await world.doors.call("GET", "/v1/things", headers=sent)).status == 429
-
-
 # --- the platform's types ------------------------------------------------------------------------------------------------
 
 
@@ -341,14 +194,6 @@ def test_a_line_break_never_gets_into_a_header(value: str) -> None:
 
     with pytest.raises(ValueError, match="control character"):
         check_value(value)
-
-
-@pytest.mark.parametrize(
-    ("listed", "status"), [('"7"', 304), ('"6", "7"', 304), ('W/"7"', 304), ('"6"', 200), ("", 200)]
-)
-async def test_if_none_match_may_name_several_versions(world: World, listed: str, status: int) -> None:
-    answer = await world.doors.call("GET", f"/v1/things/{SERVER}", headers={**KIM, "if-none-match": listed})
-    assert answer.status == status
 
 
 async def test_the_charge_of_the_store_is_told_in_development_only() -> None:
@@ -401,16 +246,3 @@ async def test_a_query_value_that_is_empty_counts_as_sent(world: World) -> None:
             "GET", f"http://h/v1/things{url}", headers=KIM, params=sent, route_params={}, body=b""
         )
         assert (await function(req=request)).status_code == status, url
-
-
-async def test_a_literal_path_with_a_method_of_its_neighbours_is_405(world: World) -> None:
-    import azure.functions as func
-
-    reader = world.doors.functions["read_thing"].get_user_function()
-    request = func.HttpRequest(
-        "GET", "http://h/v1/things/recount", headers=KIM, params={}, route_params={"server_id": "recount"}, body=b""
-    )
-    answer = await reader(req=request)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    other = await world.doors.call("PUT", "/v1/things/recount", name="fallback")
-    assert (other.status, other.headers["Allow"]) == (405, "POST")
