@@ -16,7 +16,8 @@ from tests.benchmarks.harness import Bench, bench
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
-from tests.support.servers import Servers, online_with_own_ports, until
+from tests.support.servers import Servers, online_with_own_ports
+from tests.support.waiting import until
 
 COUNT = 10
 #: What runs by the clock, whatever servers do; and reading, which is the watcher's bill.

@@ -21,7 +21,7 @@ from tests.benchmarks.machine import cpu_seconds
 from tests.support.house import HouseForTests
 from tests.support.people import ApiClient, Person
 from tests.support.processes import ROOT
-from tests.support.servers import until
+from tests.support.waiting import until
 
 AGENTS = 100
 SERVERS = 200

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tests.support.house import HouseForTests
 from tests.support.people import ApiClient
 from tests.support.server_house import api_, house_  # noqa: F401  # fixtures
 from tests.support.systemd import SYSTEMD, Systemd
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 FOLDER = "/var/lib/meridian-agent"
@@ -30,15 +30,6 @@ GAME = ServerSpec(
     "srv_game", 1, "game", "on", Launch(("python3", "-c", "import time; time.sleep(3600)")),
     limits=Limits(memory_mib=256, processes=64),
 )  # fmt: skip
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Wait for a condition; the time is a guard."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.2)
-    return found
 
 
 class Machine:

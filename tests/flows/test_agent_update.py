@@ -12,9 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import api_, house_  # noqa: F401  # fixtures
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 TRIAL_SECONDS = 12
@@ -186,15 +186,6 @@ def agent(
         yield launched
     finally:
         launched.close()
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-    """Wait for a condition; the time is a guard."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.1)
-    return found
 
 
 def ask(api: ApiClient, agent: Launched, url: str, manifest: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +29,6 @@ def api(house: HouseForTests) -> ApiClient:
 def agent(house: HouseForTests, api: ApiClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
     with AgentProcess.enrolled(house, api, tmp_path_factory.mktemp("agent"), name="attic") as agent:
         yield agent
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Wait for a condition; the time is a guard."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def test_it_is_online_with_what_the_machine_has(api: ApiClient, agent: AgentProcess) -> None:

@@ -17,7 +17,7 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import PASSWORD, Person
 from tests.support.processes import PATIENCE_SECONDS, ROOT
-from tests.support.servers import until
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -7,27 +7,20 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import PATIENCE_SECONDS, ROOT, Part, free_port
+from tests.support.waiting import until
 
 PORTS = ("host", "auth", "cosmos", "bus", "bus-tls", "bus-websocket", "bus-admin", "blob")
 
 
 def options() -> tuple[str, ...]:
     return tuple(word for name in PORTS for word in (f"--{name}-port", str(free_port())))
-
-
-def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
 from tests.support.processes import free_port
-from tests.support.servers import Servers, online_with_own_ports, until
+from tests.support.servers import Servers, online_with_own_ports
+from tests.support.waiting import until
 
 THERE = "127.0.0.2"
 

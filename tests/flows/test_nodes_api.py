@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,8 @@ import pytest
 from agent.config import load_config
 from agent.enrol import enrol
 from tests.support.house import HouseForTests
-from tests.support.people import ApiClient, Person
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseForTests]:
-    with HouseForTests(
-        tmp_path_factory.mktemp("house"), "cosmos", "bus", "auth", "host", settings={"MERIDIAN_RATE_LIMITS": "false"}
-    ) as house:
-        yield house
-
-
-@pytest.fixture(scope="module")
-def api(house: HouseForTests) -> ApiClient:
-    return Person.sign_up(house, "ann").found_organization("Ann's servers")
+from tests.support.people import ApiClient
+from tests.support.server_house import api_  # noqa: F401  # a fixture
 
 
 def join(house: HouseForTests, api: ApiClient, folder: Path, name: str | None, **token: object) -> str:

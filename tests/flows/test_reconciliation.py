@@ -22,7 +22,8 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import agent_, api_, servers_  # noqa: F401  # fixtures
-from tests.support.servers import Servers, until
+from tests.support.servers import Servers
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

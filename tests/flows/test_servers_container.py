@@ -15,7 +15,8 @@ from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.podman import IMAGE, Podman, podman_  # noqa: F401  # a fixture
 from tests.support.server_house import api_, house_  # noqa: F401  # fixtures
-from tests.support.servers import Servers, online_with_own_ports, until
+from tests.support.servers import Servers, online_with_own_ports
+from tests.support.waiting import until
 
 GAME = """
 import os, signal, socket, sys, threading

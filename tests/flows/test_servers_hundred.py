@@ -18,7 +18,8 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import api_, house_  # noqa: F401  # fixtures
-from tests.support.servers import Servers, is_free, until
+from tests.support.servers import Servers, is_free
+from tests.support.waiting import until
 
 NODES, ROOM, ASKED, MEMORY_MIB = 10, 6, 100, 64
 PORTS = ROOM + 2  # so few that two who chose without looking at each other would soon choose the same

@@ -17,7 +17,8 @@ from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.processes import ROOT
 from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
-from tests.support.servers import Servers, until
+from tests.support.servers import Servers
+from tests.support.waiting import until
 
 # The agent looks each 10 s, and keeps a sample when a minute is over; then a look more.
 MINUTE_SECONDS = 75.0

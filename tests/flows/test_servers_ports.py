@@ -10,7 +10,8 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
-from tests.support.servers import Servers, online_with_own_ports, until
+from tests.support.servers import Servers, online_with_own_ports
+from tests.support.waiting import until
 
 
 def test_a_port_of_something_else_is_found_out_avoided_and_told(

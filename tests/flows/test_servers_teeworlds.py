@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
-from tests.support.servers import Servers, until
+from tests.support.servers import Servers
+from tests.support.waiting import until
 
 
 def available(package: str = "teeworlds-server") -> bool:

@@ -19,7 +19,8 @@ from tests.support.cable import Cable
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
-from tests.support.servers import Servers, online_with_own_ports, until
+from tests.support.servers import Servers, online_with_own_ports
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.soak
 MINUTES = float(os.environ.get("CUT_MINUTES", "10"))

@@ -21,7 +21,7 @@ import requests
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
-from tests.support.servers import until
+from tests.support.waiting import until
 
 TOKEN_SECONDS = 300.0
 PEOPLE = 4

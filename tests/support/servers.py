@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import random
 import socket
-import time
-from collections.abc import Callable
 from typing import Any
 
 from tests.support.people import ApiClient
+from tests.support.waiting import until
 
 FINAL = ("succeeded", "failed", "cancelled", "timed_out")
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Wait for a condition; the time is a guard."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def online_with_own_ports(api: ApiClient, node_id: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from agent.drivers.process import ProcessDriver
 from shared.messaging.server_spec import Launch, Limits, Port, Stop
 from tests.support.podman import IMAGE, Podman, podman_  # noqa: F401  # a fixture
 from tests.support.processes import free_port
+from tests.support.waiting import eventually
 
 PYTHON = Path(sys.executable).resolve()
 
@@ -43,16 +43,8 @@ time.sleep(600)
 """
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
-    """Wait for a condition; the time is a guard."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
-    assert condition(), what
-
-
 async def until_line(console: Console, text: str) -> None:
-    await until(lambda: any(text in line for line in console.tail(1000)), text)
+    await eventually(lambda: any(text in line for line in console.tail(1000)), text)
 
 
 @pytest.fixture(params=["process", "container"])
@@ -132,7 +124,7 @@ time.sleep(600)
     family = list(proc.family(running.pid))  # the console tells the id of its own namespace
     assert len(family) >= 2
     await running.kill()
-    await until(lambda: not any(_alive(one) for one in family), "all of them are gone")
+    await eventually(lambda: not any(_alive(one) for one in family), "all of them are gone")
 
 
 def _alive(pid: int) -> bool:
@@ -156,7 +148,7 @@ async def test_it_survives_the_agent_and_is_found_again(
     found = await second.adopt(made, running.handle)
     assert found is not None
     assert found.pid == pid
-    await until(lambda: found.console.next_number == before, "the ring is filled anew")
+    await eventually(lambda: found.console.next_number == before, "the ring is filled anew")
     assert found.console.tail(1) == ("you said one",)
     assert "ready" in found.console.tail(3)
     found.write("exit 7")

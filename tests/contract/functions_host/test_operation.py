@@ -6,15 +6,14 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from local.functions_host.timers import TimerStatus, TimerStore
 from tests.support.functions_host import HostProcess
+from tests.support.waiting import until
 
 PATIENCE = 60.0
 
@@ -35,16 +34,6 @@ def yearly(timer: func.TimerRequest) -> None:
     with Path(os.environ["NOTES"]).open("a") as file:
         file.write(f"{timer.past_due}\\n")
 """
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from azure.servicebus.management import ServiceBusAdministrationClient
 
 from tests.support.functions_host import APPS, HostProcess
 from tests.support.processes import Part, free_port
+from tests.support.waiting import until
 
 KEY = "a2V5LWZvci10ZXN0cy1vbmx5LWtleS1mb3ItdGVzdHM="
 QUEUES = {"SINGLE": "single", "BATCHED": "batched", "TEXT": "text"}
@@ -78,17 +78,6 @@ class Bench:
             client.get_queue_receiver(queue, **which) as receiver,
         ):
             return list(receiver.peek_messages(max_message_count=100, timeout=30))
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """The first true value of the condition."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from shared.identity.permissions import ROLE_PERMISSIONS, Permission, Role
 from tests.contract.routes.world import MARK, World, build, malformed
 from tests.support.house import HouseForTests
 from tests.support.people import ApiClient
-from tests.support.servers import until
+from tests.support.waiting import until
 
 #: Routes that change nothing of an organization, or tell of it elsewhere; each with its reason.
 NOTHING_TO_TELL = {

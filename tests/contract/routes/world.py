@@ -21,7 +21,7 @@ from tests.contract.routes.samples import body_for
 from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient, Person
-from tests.support.servers import until
+from tests.support.waiting import until
 
 #: Queries that a route must have.
 QUERIES = {"compare_template": "?before=1&after=1"}

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from agent.drivers.outputs import Outputs
 from agent.drivers.tail import LOG, MAX_READ, Tail
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition; the time is a guard."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-    assert condition(), what
+from tests.support.waiting import eventually
 
 
 def says(tail: Tail, text: str) -> bool:
@@ -30,12 +21,12 @@ def quiet(outputs: Outputs) -> bool:
 async def test_what_is_written_is_read_and_then_nothing_wakes_up(tmp_path: Path) -> None:
     outputs, tail = Outputs(), Tail(tmp_path)
     outputs.follow(tail)
-    await until(lambda: quiet(outputs), "nothing to do")
+    await eventually(lambda: quiet(outputs), "nothing to do")
     with (tmp_path / LOG).open("ab", buffering=0) as log:
         for number in range(3):
             log.write(b"line %d\n" % number)
-            await until(partial(says, tail, f"line {number}"), "the line is read")
-    await until(lambda: quiet(outputs), "nothing to do again")
+            await eventually(partial(says, tail, f"line {number}"), "the line is read")
+    await eventually(lambda: quiet(outputs), "nothing to do again")
     outputs.close()
     tail.close()
 
@@ -44,7 +35,7 @@ async def test_what_came_before_it_was_followed_is_read(tmp_path: Path) -> None:
     outputs, tail = Outputs(), Tail(tmp_path)
     (tmp_path / LOG).write_bytes(b"early\n")
     outputs.follow(tail)
-    await until(partial(says, tail, "early"), "the early line is read")
+    await eventually(partial(says, tail, "early"), "the early line is read")
     outputs.close()
     tail.close()
 
@@ -61,15 +52,15 @@ async def test_a_flood_of_one_does_not_keep_back_another(tmp_path: Path) -> None
         log.write(b"x" * 99 + b"\n")
         log.write((b"y" * 99 + b"\n") * (3 * MAX_READ // 100))
     (tmp_path / "calm" / LOG).write_bytes(b"one word\n")
-    await until(partial(says, calm, "one word"), "the calm one is heard")
-    await until(lambda: loud.console.next_number == 3 * MAX_READ // 100 + 2, "the loud one is read to its end")
-    await until(lambda: quiet(outputs), "nothing to do")
+    await eventually(partial(says, calm, "one word"), "the calm one is heard")
+    await eventually(lambda: loud.console.next_number == 3 * MAX_READ // 100 + 2, "the loud one is read to its end")
+    await eventually(lambda: quiet(outputs), "nothing to do")
     outputs.forget(loud)
     with (tmp_path / "loud" / LOG).open("ab") as log:
         log.write(b"nobody listens\n")
     with (tmp_path / "calm" / LOG).open("ab") as log:
         log.write(b"two words\n")
-    await until(partial(says, calm, "two words"), "the calm one is still heard")
+    await eventually(partial(says, calm, "two words"), "the calm one is still heard")
     assert "nobody listens" not in loud.console.tail(1)
     outputs.close()
 
@@ -80,7 +71,7 @@ async def test_one_that_the_kernel_does_not_watch_is_looked_at(tmp_path: Path) -
     (tmp_path / LOG).unlink()  # there is nothing to watch at that path
     outputs.follow(tail)
     kept.write(b"unseen\n")
-    await until(partial(says, tail, "unseen"), "it is read all the same")
+    await eventually(partial(says, tail, "unseen"), "it is read all the same")
     outputs.close()
     kept.close()
     tail.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import shutil
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from shared.messaging.codec import from_wire
 from shared.messaging.server_install import Install
 from shared.messaging.server_spec import Launch, Stop
 from tests.support.processes import free_port
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give users away")
 STOP = Stop("signal", "SIGTERM", 10)
@@ -62,14 +62,6 @@ def plan(folder: Path, owners: Owners, server_id: str, script: str) -> Plan:
     return Plan(server_id, files, Launch(("python3", str(files / "game.py"))), user=user)
 
 
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition; the time is a guard."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.02)
-    assert condition(), what
-
-
 def test_each_server_has_its_own_and_keeps_it(folder: Path, owners: Owners) -> None:
     one, two = owners.of("srv_1"), owners.of("srv_2")
     assert one is not None
@@ -104,7 +96,7 @@ async def test_a_game_can_do_nothing_to_the_others_or_to_the_agent(
     (folder / "node.key").chmod(0o600)
     sleeper = "import time\nprint('ready', flush=True)\ntime.sleep(600)"
     other = await driver.start(plan(folder, owners, "srv_other", sleeper))
-    await until(lambda: "ready" in other.console.tail(5), "the other is up")
+    await eventually(lambda: "ready" in other.console.tail(5), "the other is up")
     secret = folder / "servers" / "srv_other" / "files" / "world.dat"
     secret.write_text("secret")
     script = f"""
@@ -150,18 +142,18 @@ os.wait()
 time.sleep(600)
 """
     running = await driver.start(plan(folder, owners, "srv_1", script))
-    await until(lambda: any("hidden" in line for line in running.console.tail(5)), "it hides")
+    await eventually(lambda: any("hidden" in line for line in running.console.tail(5)), "it hides")
     hidden = int(running.console.tail(1)[0].split()[1])
     assert Path(f"/proc/{hidden}").exists()
     await running.stop(STOP)
-    await until(lambda: not Path(f"/proc/{hidden}").exists(), "what it left behind is gone")
+    await eventually(lambda: not Path(f"/proc/{hidden}").exists(), "what it left behind is gone")
 
 
 async def test_its_ports_are_told(folder: Path, owners: Owners, driver: ProcessDriver) -> None:
     port = free_port()
     script = f"import socket, time\ns = socket.socket(); s.bind(('127.0.0.1', {port})); s.listen()\nprint('ready', flush=True)\ntime.sleep(600)"
     running = await driver.start(plan(folder, owners, "srv_1", script))
-    await until(lambda: "ready" in running.console.tail(5), "it is up")
+    await eventually(lambda: "ready" in running.console.tail(5), "it is up")
     assert running.bound_ports() == (f"tcp/{port}",)
 
 

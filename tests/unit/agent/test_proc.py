@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from agent.drivers import proc
+from tests.support.waiting import until
 
 PARENT = """
 import subprocess, sys, threading, time
@@ -21,13 +20,6 @@ subprocess.Popen([sys.executable, "-c", "x = 0\\nwhile True: x += 1"])
 print("up", flush=True)
 sys.stdin.read()
 """
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def descriptors() -> int:

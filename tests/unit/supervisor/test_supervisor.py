@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from local.supervisor.console import Console
@@ -15,6 +14,7 @@ from local.supervisor.parts import Part
 from local.supervisor.process import State
 from local.supervisor.supervisor import Supervisor
 from tests.support.processes import PATIENCE_SECONDS, free_port
+from tests.support.waiting import eventually
 
 SERVER = "import socket,sys,time\ns=socket.create_server(('127.0.0.1',int(sys.argv[1])))\nprint('listening',flush=True)\nwhile True: s.accept()"
 
@@ -31,17 +31,11 @@ def house(tmp_path: Path, *parts: Part) -> tuple[Supervisor, io.StringIO]:
     return Supervisor(parts, Console([p.name for p in parts], tmp_path, out)), out
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def test_parts_start_in_order_and_all_stop(tmp_path: Path) -> None:
     job = Part("job", (sys.executable, "-c", "print('done')"), needs=("one",), once=True)
     supervisor, out = house(tmp_path, server("two", "job"), job, server("one"))
     running = asyncio.create_task(supervisor.run())
-    await until(lambda: "is up after" in out.getvalue())
+    await eventually(lambda: "is up after" in out.getvalue())
     pids = [process.pid for process in supervisor.processes.values() if process.pid]
     supervisor.leave()
     assert await running == 0
@@ -55,11 +49,11 @@ async def test_a_part_that_dies_is_told_and_comes_back(tmp_path: Path) -> None:
     supervisor, out = house(tmp_path, server("one"))
     running = asyncio.create_task(supervisor.run())
     process = supervisor.processes["one"]
-    await until(lambda: process.state is State.READY)
+    await eventually(lambda: process.state is State.READY)
     first = process.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await until(lambda: "one is back" in out.getvalue())
+    await eventually(lambda: "one is back" in out.getvalue())
     assert "one ended (signal SIGKILL); starting it again" in out.getvalue()
     assert process.pid not in (None, first)
     supervisor.leave()
@@ -78,7 +72,7 @@ async def test_a_part_that_refuses_stops_the_house(tmp_path: Path) -> None:
 async def test_output_is_kept_in_a_file_a_part(tmp_path: Path) -> None:
     supervisor, out = house(tmp_path, server("one"))
     running = asyncio.create_task(supervisor.run())
-    await until(lambda: "listening" in out.getvalue())
+    await eventually(lambda: "listening" in out.getvalue())
     supervisor.leave()
     await running
     assert "listening" in (tmp_path / "one.log").read_text()
@@ -100,7 +94,7 @@ async def test_a_part_with_a_path_is_ready_when_that_path_says_so(tmp_path: Path
     part = Part("slow", (sys.executable, "-c", SLOW, str(port)), port=port, ready_path="/healthz")
     supervisor, out = house(tmp_path, part)
     running = asyncio.create_task(supervisor.run())
-    await until(lambda: "is up after" in out.getvalue())
+    await eventually(lambda: "is up after" in out.getvalue())
     assert supervisor.processes["slow"].ready_seconds > 1
     supervisor.leave()
     assert await running == 0
@@ -111,7 +105,7 @@ async def test_a_quiet_part_is_heard_once_the_house_is_up_and_not_while_it_comes
     quiet = Part("quiet", (sys.executable, "-c", talker), quiet=True)
     supervisor, out = house(tmp_path, quiet, server("loud"))
     running = asyncio.create_task(supervisor.run())
-    await until(lambda: "at work" in out.getvalue())
+    await eventually(lambda: "at work" in out.getvalue())
     supervisor.leave()
     assert await running == 0
     assert "a secret" not in out.getvalue()
