@@ -181,10 +181,13 @@ async def suspend_server(call: Call, server_id: ServerId, body: Suspension) -> R
     durable=True,
     status=202,
     response=Accepted,
-    problems=ASK,
+    problems=[*ASK, NoRoom, PlacementContended],
 )
 async def reinstall_server(call: Call, server_id: ServerId, body: Reinstall) -> Reply:
-    """Install a server's files anew. What the game wrote stays."""
+    """Install a server's files anew. What the game wrote stays.
+
+    One whose files could not be installed has given its room back: it is held anew, or the refusal says what is lacking.
+    """
     return await ask(call, server_id, Event.REINSTALL, fresh=body.fresh)
 
 

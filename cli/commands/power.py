@@ -88,12 +88,13 @@ _action("delete", "deleted", "Delete a server and its files.", asks="and all its
 @power.command("reinstall")
 def reinstall(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="SERVER", help="Name or id.", autocompletion=server_names)],
-    fresh: Annotated[bool, typer.Option("--fresh", help="Fetch all anew, too.")] = False,
+    name: MaybeName = None,
+    label: Labels = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Fetch all anew, too (of one server).")] = False,
     wait: Wait = True,
 ) -> None:
-    """Install a server's files anew. What the game wrote stays."""
-    current = state(context)
-    server = by_name(current.api, "server", name)
-    asked = current.api.post(f"/v1/servers/{server['id']}/reinstall", {"fresh": fresh})
-    finish(current, asked, f"{server['name']} is being installed anew", wait=wait)
+    """Install a server's files anew. What the game wrote stays. With --label instead of a name: every server that has it."""
+    if fresh and label:
+        raise CliError("--fresh goes with the name of one server")
+    body = {"fresh": fresh}
+    _act(state(context), "reinstall", "installed anew", name, label, body, "", yes=True, wait=wait)

@@ -15,6 +15,13 @@ from shared.tasks.rules import DEADLINES, LEASE_MARGIN
 
 #: What may begin while something else is under way.
 INTERRUPTS: Final = (Event.DELETE, Event.KILL, Event.SUSPEND, Event.STOP)
+#: What takes back what is under way, and the state that this leads through whatever its node last said: a node that is
+#: away has done neither, and does the later one when it is back.
+TAKES_BACK: Final[dict[tuple[str, Event], Status]] = {
+    (TaskKind.STOP, Event.START): Status.STOPPING,
+    (TaskKind.KILL, Event.START): Status.STOPPING,
+    (TaskKind.SUSPEND, Event.RESUME): Status.SUSPENDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,10 @@ def check(server: Server, observed: ServerObserved | None, event: Event, now: da
         raise ServerSuspended(f"it is suspended: {server.desired.suspended}")
     if operation is not None and operation.kind == TaskKind.PROVISION and event is not Event.DELETE:
         raise OperationUnderWay(f"it is being provisioned (task {operation.task_id})", task=operation.task_id)
-    if operation is not None and event not in INTERRUPTS:
+    through = TAKES_BACK.get((operation.kind, event)) if operation is not None else None
+    if operation is not None and event not in INTERRUPTS and through is None:
         raise OperationUnderWay(f"{operation.kind} is under way (task {operation.task_id})", task=operation.task_id)
-    if (status, event) not in TRANSITIONS:
+    if (through or status, event) not in TRANSITIONS:
         raise NotInThisState(f"it is {status}, and {event} is not possible then", status=status.value)
 
 

@@ -62,6 +62,10 @@ class Creation:
         await self._reserver.reserve(org, server_id, _demand(found, resources, body), body.strategy, fill)
         return made[0]
 
+    async def holds(self, org: OrgId, server: Server) -> bool:
+        """Whether there is room held for the server."""
+        return await self._reserver.holds(org, server.node_id, server.id)
+
     async def dry_run(self, org: OrgId, body: PlacementTry) -> tuple[Placed | None, list[Verdict]]:
         """Where a server would go, and what speaks against each node; nothing is held."""
         found = await complete_template(self._templates, org, body.template, body.version)
@@ -79,11 +83,13 @@ class Creation:
         *,
         on: str | None = None,
         why: str = "",
+        known: bool = True,
     ) -> Asked:
         """Hold room once more for a server that is not made yet. What it holds already is given back in the same batch.
 
         Args: `beside` adds what else belongs into the batch, and may run several times; `on` is the only node it may be,
-            or else the one that its maker named; `why` is told in a step of the task.
+            or else the one that its maker named; `why` is told in a step of the task; `known` says that the task is
+            written down already.
 
         Raises:
             NoRoom: there is none any more.
@@ -105,7 +111,8 @@ class Creation:
             )
             renewed = _placed_again(task, server, node, moved, why, self._clock.now())
             again = Asked(at_work(moved, renewed), renewed)
-            beside(batch.replace(again.server).replace(again.task), again)
+            batch.replace(again.server)
+            beside(batch.replace(again.task) if known else batch.create(again.task), again)
             made.append(again)
 
         strategy = Strategy(server.spec.get("strategy", "packed"))

@@ -28,6 +28,7 @@ PERMISSIONS: Final = {
     Event.KILL: Permission.SERVERS_KILL,
     Event.SUSPEND: Permission.SERVERS_SUSPEND,
     Event.RESUME: Permission.SERVERS_SUSPEND,
+    Event.REINSTALL: Permission.SERVERS_REINSTALL,
     Event.DELETE: Permission.SERVERS_DELETE,
 }
 
@@ -104,16 +105,19 @@ async def begin(
     call: Call, server_id: str, event: Event, *, etag: str | None = None, reason: str = "", fresh: bool = False
 ) -> Asked:
     """As `ask`, with what was written down."""
-    asked = await call.services.servers.ask(
-        call.org,
-        server_id,
-        event,
-        task_id=call.new_id("tsk"),
-        actor=actor_of(call),
-        etag=etag,
-        reason=reason,
-        fresh=fresh,
-    )
+    try:
+        asked = await call.services.servers.ask(
+            call.org,
+            server_id,
+            event,
+            task_id=call.new_id("tsk"),
+            actor=actor_of(call),
+            etag=etag,
+            reason=reason,
+            fresh=fresh,
+        )
+    except NoRoom as refusal:
+        raise await within_reach(call, refusal) from refusal
     await start_flow(call.durable, asked.task, sent=True)
     # Sent from here, not from the flow's first activity: that spares two executions. The sweep sends the same command
     # again when no answer comes, so nothing is lost if this process dies on this very line.

@@ -84,7 +84,8 @@ class Editing:
             batch.create(NameHeld(id=name_id(after.name), org_id=org, server_id=before.id))
             batch.delete(NameHeld, name_id(before.name))
         if after.resources != before.resources and before.node_id is not None:
-            batch.replace(await self._reserver.resized(org, before.node_id, before.id, amount_of(after.resources)))
+            held = await self._reserver.resized(org, before.node_id, before.id, amount_of(after.resources))
+            batch = batch if held is None else batch.replace(held)
         entry = self._audit.entry(
             org, by, "server.changed", target_of(before), before=shown(before), after=shown(after)
         )

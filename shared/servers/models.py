@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.placement.models import Amount, Foreign, Hold, PortKey
 from shared.platform.clock import Timestamp
+from shared.platform.ids import OrgId
 from shared.servers.lifecycle import OBSERVED, Status
 from shared.store.documents import Document
 from shared.templates.models import Resources, Scalar
@@ -86,10 +87,25 @@ class ServerObserved(Document):
     observed: dict[str, Any] = Field(default_factory=dict)
     over: str = ""  # the last task that ended
 
+    def elsewhere(self, node_id: str | None) -> ServerObserved:
+        """Of a server that was placed on another node: what the old one saw is no longer of it.
+
+        The new node's clock may be behind the old one's, so anything that it says is newer.
+        """
+        blank: dict[str, Any] = {"node_id": node_id or "", "state": "absent", "at": 0.0, "observed": {}, "over": ""}
+        return self.having(**blank)
+
 
 def observed_id(server_id: str) -> str:
     """The id of a server's observed document."""
     return f"obs_{server_id}"
+
+
+def nothing_seen(org: OrgId, server_id: str, node_id: str, *, over: str) -> ServerObserved:
+    """Of a server whose node has not spoken, and whose task `over` has ended: nothing of it is there."""
+    return ServerObserved(
+        id=observed_id(server_id), org_id=org, server_id=server_id, node_id=node_id, state="absent", at=0.0, over=over
+    )
 
 
 class NameHeld(Document):

@@ -8,7 +8,7 @@ attempt 2: one batch: the old hold given back, the new one, server, task with it
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from shared.audit.models import SYSTEM
 from shared.audit.service import Audit
@@ -55,9 +55,7 @@ class Moving:
 
         def beside(batch: Batch, again: Asked) -> None:
             if observed is not None and again.server.node_id != server.node_id:
-                # What the old node saw is no longer of this server; the new one's clock may be behind the old one's.
-                blank: dict[str, Any] = {"node_id": again.server.node_id, "state": "absent", "at": 0.0, "observed": {}}
-                batch.replace(observed.having(**blank))
+                batch.replace(observed.elsewhere(again.server.node_id))
             before, after = shown(server), shown(again.server)
             target = target_of(server)
             batch.create(self._audit.entry(org, SYSTEM, "server.placed_again", target, before=before, after=after))

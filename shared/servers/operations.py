@@ -13,12 +13,11 @@ from shared.servers.asking import Asked, at_work
 from shared.servers.dispatch import Dispatcher, orphan_id
 from shared.servers.models import (
     NameHeld,
-    NodeLedger,
     Orphan,
     Server,
     ServerObserved,
-    ledger_id,
     name_id,
+    nothing_seen,
     observed_id,
 )
 from shared.servers.moving import Moving
@@ -31,6 +30,7 @@ from shared.tasks.models import Failure, Task, TaskKind, TaskState
 from shared.tasks.service import Tasks
 
 ATTEMPTS: Final = 8
+INSTALLS: Final = (TaskKind.PROVISION, TaskKind.REINSTALL)
 
 
 class Operations:
@@ -125,13 +125,15 @@ class Operations:
         if server.operation is not None and server.operation.task_id != task.id:
             raise TaskNotRetryable(f"{server.operation.kind} was asked since (task {server.operation.task_id})")
 
-        def beside(batch: Batch, _: Asked | None = None) -> None:
+        def beside(batch: Batch, again: Asked | None = None) -> None:
             """The operation is under way again, and the trail tells of it."""
-            if observed is not None and observed.over == task.id:
+            if observed is not None and again is not None and again.server.node_id != observed.node_id:
+                batch.replace(observed.elsewhere(again.server.node_id))
+            elif observed is not None and observed.over == task.id:
                 batch.replace(observed.having(over=""))
             batch.create(entry)
 
-        if task.kind is TaskKind.PROVISION and not await self._holds(org, server):
+        if task.kind in INSTALLS and not await self._servers.creation.holds(org, server):
             await self._servers.creation.place_again(org, server, renewed, beside)
         else:
             again = at_work(server.having(revision=server.revision + 1), renewed)
@@ -139,12 +141,6 @@ class Operations:
             beside(batch)
             await batch.commit()
         return await self._tasks.get(org, task_id)
-
-    async def _holds(self, org: OrgId, server: Server) -> bool:
-        if server.node_id is None:
-            return False
-        ledger = await self._store.find(org, NodeLedger, ledger_id(server.node_id))
-        return ledger is not None and server.id in ledger.spec
 
     async def _end(self, org: OrgId, task_id: str, state: TaskState, failure: Failure) -> None:
         for attempt in range(ATTEMPTS):
@@ -155,6 +151,9 @@ class Operations:
             observed = await self._store.find(org, ServerObserved, observed_id(task.target))
             if observed is not None:
                 batch.replace(observed.having(over=task_id))
+            elif task.kind is TaskKind.PROVISION and task.node_id is not None:
+                # Its node is away and never spoke of it: without this the server would be at work until the lease ends.
+                batch.create(nothing_seen(org, task.target, task.node_id, over=task_id))
             installed = observed is not None and observed.state not in (*NOT_INSTALLED, "installing")
             unmade = task.kind is TaskKind.PROVISION and not installed and task.node_id is not None
             if unmade and await self._reports.release(org, batch, task.target, task.node_id or ""):
@@ -162,7 +161,7 @@ class Operations:
             try:
                 await batch.commit()
                 return
-            except (PreconditionFailed, NotFound):
+            except (PreconditionFailed, AlreadyExists, NotFound):
                 if attempt == ATTEMPTS - 1:
                     raise
 

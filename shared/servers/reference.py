@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from shared.servers.asking import INTERRUPTS, TAKES_BACK
 from shared.servers.lifecycle import ASKED, OBSERVED, TRANSITIONS, Status, allowed, diagram
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs/reference/server-states.md"
@@ -50,6 +51,16 @@ def page() -> str:
             "```mermaid",
             diagram(),
             "```",
+            "",
+            "## While a task is under way",
+            "",
+            f"{', '.join(f'`{event}`' for event in INTERRUPTS)} may be asked all the same: they end what is being done. (A server",
+            "that is being provisioned for the first time takes `delete` alone; its task can be cancelled.) What was asked can be",
+            "taken back before the node has done it, so also while the node is away:",
+            "",
+            *(f"- `{event}` takes back `{kind}`" for kind, event in TAKES_BACK),
+            "",
+            "Anything else is refused with `operation_under_way`, which names the task.",
             "",
             "## What nodes tell",
             "",

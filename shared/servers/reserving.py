@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from shared.placement.models import Amount, Demand, Hold, Node, Placed, Refused, Strategy, Verdict
+from shared.placement.models import Amount, Demand, Hold, Node, Placed, Reason, Refused, Strategy, Verdict
 from shared.placement.rules import place, short
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, PreconditionFailed
@@ -75,17 +75,27 @@ class Reserver:
                 await asyncio.sleep(random.uniform(0, 0.01 * min(attempt + 1, 10)))  # noqa: S311 - spreads writers
         raise PlacementContended(f"{ATTEMPTS} attempts each met another placement on the same node", retry_after=1.0)
 
-    async def resized(self, org: OrgId, node_id: str, server_id: str, amount: Amount) -> NodeLedger:
+    async def holds(self, org: OrgId, node_id: str | None, server_id: str) -> bool:
+        """Whether the server holds room on the node; one that could not be installed does not."""
+        ledger = await self._store.find(org, NodeLedger, ledger_id(node_id)) if node_id is not None else None
+        return ledger is not None and server_id in ledger.spec
+
+    async def resized(self, org: OrgId, node_id: str, server_id: str, amount: Amount) -> NodeLedger | None:
         """The node's ledger with another amount held for a server, to be written in the caller's batch.
+
+        None where it holds nothing: it is placed anew, by its new sizes, before it is installed.
 
         Raises:
             NoRoom: the node has not got that much.
         """
+        ledger = await self._store.find(org, NodeLedger, ledger_id(node_id))
+        hold = next((hold for hold in ledger.holds() if hold.server_id == server_id), None) if ledger else None
+        if ledger is None or hold is None:
+            return None
         node = next((node for node in await self._nodes.placeable(org) if node.id == node_id), None)
-        ledger = await self._store.get(org, NodeLedger, ledger_id(node_id))
-        hold = next((hold for hold in ledger.holds() if hold.server_id == server_id), None)
-        if node is None or hold is None:
-            raise NoRoom(Refused(()))
+        if node is None:
+            gone = Reason("decommissioned", "the node is not there any more")
+            raise NoRoom(Refused((Verdict(node_id, node_id, (gone,)),)))
         others = tuple(each for each in ledger.holds() if each.server_id != server_id)
         reasons = short(amount, replace(node, holds=others).free())
         if reasons:

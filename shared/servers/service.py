@@ -25,6 +25,7 @@ from shared.servers.ports import NodeSource
 from shared.servers.reserving import Reserver
 from shared.servers.sealing import Sealer
 from shared.servers.views import ServerEdit
+from shared.store.batch import Batch
 from shared.store.query import Slice, Where
 from shared.store.scoped import MAX_PAGE, Store
 from shared.templates.models import Scalar
@@ -120,6 +121,7 @@ class Servers:
             NotInThisState: the table of states does not have it.
             OperationUnderWay: something is being done that this cannot interrupt.
             ServerSuspended: only resuming and deleting are possible.
+            NoRoom: what could not be installed holds nothing any more, and its node has no room for it now.
         """
         server, observed = await self.get(org, server_id)
         if etag is not None and server.etag != etag:
@@ -132,6 +134,12 @@ class Servers:
         entry = self._audit.entry(
             org, actor, ACTIONS[event], target_of(server), before=shown(server), after=shown(changed)
         )
+        if event is Event.REINSTALL and not await self.creation.holds(org, server):
+
+            def beside(batch: Batch, _: Asked) -> None:
+                batch.create(entry)
+
+            return await self.creation.place_again(org, changed, asked.task, beside, on=server.node_id, known=False)
         stored = await self._store.batch(org).replace(asked.server).create(asked.task).create(entry).commit()
         assert isinstance(stored[0], Server)
         return Asked(stored[0], asked.task)

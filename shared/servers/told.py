@@ -11,7 +11,7 @@ from shared.messaging.commands import command_id
 from shared.messaging.reports import Outcome, Status
 from shared.messaging.server_messages import ServerReport, StepReport
 from shared.platform.ids import OrgId
-from shared.servers.models import ServerObserved, observed_id
+from shared.servers.models import ServerObserved, nothing_seen, observed_id
 from shared.tasks.models import PLACE, Failure, PortTaken, Step, Task, TaskKind, TaskState
 from shared.tasks.rules import step_name, tries_again
 
@@ -86,7 +86,7 @@ def seen(
             return None
         if kept is not None:
             return kept.having(over=done)
-        return None if over.kind is TaskKind.DELETE else _nothing_seen(org, told, done)
+        return None if over.kind is TaskKind.DELETE else nothing_seen(org, told.server_id, told.node_id, over=done)
     observed = to_wire(report.observed)
     mine = kept is not None and kept.node_id == told.node_id
     if kept is not None and mine and task is not None and over is None and not _differs(kept.observed, observed):
@@ -139,18 +139,4 @@ def _step(told: StepReport) -> Step:
         detail=told.detail,
         code=told.code,
         error=told.error,
-    )
-
-
-def _nothing_seen(org: OrgId, told: Told, over: str) -> ServerObserved:
-    """The node refused or never got the command: nothing of the server is there."""
-    return ServerObserved(
-        id=observed_id(told.server_id),
-        org_id=org,
-        server_id=told.server_id,
-        node_id=told.node_id,
-        state="absent",
-        at=0.0,
-        observed={},
-        over=over,
     )

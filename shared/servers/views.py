@@ -90,14 +90,11 @@ class ServerList(ListQuery):
     label: list[str] = Field(default_factory=list, max_length=10)
 
 
-BULK_ACTIONS = ("start", "stop", "restart", "kill", "suspend", "resume", "delete")
-
-
 class Bulk(In):
     """One action on all servers that carry these labels."""
 
     labels: Labels = Field(min_length=1)
-    action: Literal["start", "stop", "restart", "kill", "suspend", "resume", "delete"]
+    action: Literal["start", "stop", "restart", "kill", "suspend", "resume", "reinstall", "delete"]
 
 
 # ---------------------------------------------------------------- what callers get

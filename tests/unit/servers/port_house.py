@@ -48,9 +48,9 @@ class House:
     """Services over a set of nodes."""
 
     def __init__(self, services: Services, *nodes: Node) -> None:
-        self.services, self.broker = services, Broker()
+        self.services, self.broker, self.there = services, Broker(), These(*nodes)
         parts = (services.store, services.clock, services.audit, services.templates)
-        services.__dict__["servers"] = Servers(*parts, These(*nodes), services.sealer)  # the composition's own slot
+        services.__dict__["servers"] = Servers(*parts, self.there, services.sealer)  # the composition's own slot
         services.dispatcher._sender = self.broker
 
     async def create(self, name: str = "one", **body: Any) -> Asked:
