@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agent.jail import PathEscapes
+
 FIRST: Final = 1_900_000_000
 COUNT: Final = 1_000_000
 BUILDERS: Final = 1_000  # the last of them: for what is run while a server is installed
 #: As the setting `game_user`: run games as the agent itself, whatever it is.
 AS_AGENT: Final = "root"
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Owners:
     def __init__(self, folder: Path, game_user: str = "") -> None:
         self._servers, self._game_user = folder / "servers", game_user
         self.problem = why_not(folder, game_user)
-        self._runs = 0
+        self._runs = os.getpid()  # two agents of one machine begin at different numbers
         self._chooses = os.geteuid() == 0 and game_user != AS_AGENT and not self.problem
         if self._chooses:
             _open_the_way(folder, self._servers)
@@ -115,6 +118,46 @@ def claim(folder: Path, owner: tuple[int, int]) -> None:
     folder.chmod(0o700)
 
 
+def take_back(folder: Path) -> None:
+    """Give a folder and everything in it to the agent again, whomever it was given to. No link is followed.
+
+    Each folder is taken before it is looked through: from then on nobody else can move about what is in it.
+
+    Raises:
+        PathEscapes: a file in it has names elsewhere too: a hard link to what was never this folder's.
+    """
+    several: dict[tuple[int, int], list[str]] = {}
+    top, waiting = os.open(folder, _FOLDER), ["."]
+    try:
+        while waiting:
+            waiting += _take_one(top, waiting.pop(), several)
+        for names in several.values():
+            if os.stat(names[0], dir_fd=top, follow_symlinks=False).st_nlink != len(names):
+                raise PathEscapes(f"{names[0][2:82]!r} is a hard link that leads out of the folder")
+            os.chown(names[0], os.geteuid(), os.getegid(), dir_fd=top, follow_symlinks=False)
+    finally:
+        os.close(top)
+
+
+def _take_one(top: int, here: str, several: dict[tuple[int, int], list[str]]) -> list[str]:
+    """Take what lies right in one folder; the folders in it. Files of several names are only noted."""
+    inner, place = [], os.open(here, _FOLDER, dir_fd=top)
+    try:
+        os.fchown(place, os.geteuid(), os.getegid())
+        os.fchmod(place, 0o700)
+        for name in os.listdir(place):  # noqa: PTH208  # by descriptor
+            found = os.stat(name, dir_fd=place, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                inner.append(f"{here}/{name}")
+            elif found.st_nlink > 1:
+                several.setdefault((found.st_dev, found.st_ino), []).append(f"{here}/{name}")
+            else:
+                os.chown(name, os.geteuid(), os.getegid(), dir_fd=place, follow_symlinks=False)
+    finally:
+        os.close(place)
+    return inner
+
+
 def _is_ours(uid: int) -> bool:
     return FIRST <= uid < FIRST + COUNT - BUILDERS
 
@@ -124,6 +167,12 @@ def _owner_of(path: Path) -> int:
         return path.lstat().st_uid
     except OSError:
         return -1
+
+
+def builder_of(folder: Path) -> GameUser | None:
+    """Who built in a folder that a killed agent left behind."""
+    uid = _owner_of(folder)
+    return GameUser(uid, uid, alone=True) if FIRST + COUNT - BUILDERS <= uid < FIRST + COUNT else None
 
 
 def why_not(folder: Path, game_user: str) -> str:

@@ -37,6 +37,11 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def every() -> list[int]:
+    """All processes of this machine."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # names alone
+
+
 def environment(pid: int) -> dict[str, str]:
     """What the process was started with; nothing where we may not look, or it is gone."""
     try:
@@ -190,7 +195,7 @@ def holder(protocol: str, port: int) -> str:
         for fields in map(str.split, rows):
             if fields[3] == _LISTEN[protocol] and int(fields[1].rsplit(":", 1)[1], 16) == port:
                 inodes.add(fields[9])
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if inodes else []  # noqa: PTH208  # names alone
+    pids = every() if inodes else []
     pid = next((pid for pid in pids if _sockets(iter((pid,))) & inodes), None)
     if pid is None:
         return ""

@@ -33,7 +33,7 @@ def find_runtime(name: str, user: GameUser | None) -> str:
     shut = ""
     for folder in os.get_exec_path():
         path = Path(folder, name)
-        if path.is_file() and os.access(path, os.X_OK):
+        if os.access(path, os.X_OK) and path.is_file():  # asked first: a closed folder is no error
             if user is None or _open_to_all(path):
                 return str(path)
             shut = shut or str(path)

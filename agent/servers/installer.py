@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.owners import GameUser
+from agent.drivers.cgroups import Groups
+from agent.owners import GameUser, builder_of
 from agent.servers.errors import StepFailed
 from agent.servers.steps import Work, describe, perform
 from agent.servers.store import ContentStore, Image, Owner
 from agent.servers.tools import TAIL_LINES
+from agent.servers.workshop import Workshop
 from shared.messaging.codec import to_wire
 from shared.messaging.server_install import Install
 
@@ -41,14 +43,26 @@ class Installer:
     """Installs servers under `folder`; one run for equal steps at a time."""
 
     def __init__(
-        self, folder: Path, builder: Callable[[], GameUser | None] = lambda: None, scripts: ScriptRunner | None = None
+        self,
+        folder: Path,
+        builder: Callable[[], GameUser | None] = lambda: None,
+        groups: Groups | None = None,
+        scripts: ScriptRunner | None = None,
     ) -> None:
-        self._builder, self._scripts = builder, scripts
-        self._work, self._cache = folder / "work", folder / "cache"
-        shutil.rmtree(self._work, ignore_errors=True)  # what a killed agent left half done
+        """Args:
+        folder: the agent's.
+        builder: whom the programs of steps run as; None is ourselves.
+        groups: what bounds them.
+        scripts: what runs install scripts, where the driver is containers.
+        """
+        self._builder, self._groups, self._scripts = builder, groups, scripts
+        self._work = folder / "work"
+        for left in self._work.glob("*"):  # what a killed agent left half done; its programs may run on
+            Workshop(left, builder_of(left / "files"), groups).abandon()
+        shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
-        self._work.chmod(0o711)  # what a step brought may run as another user, in a folder below
-        self._cache.mkdir(exist_ok=True)
+        self._work.chmod(0o711)  # programs of steps run as other users, in folders below
+        shutil.rmtree(folder / "cache", ignore_errors=True)  # of releases that let all builds share one
         self.store = ContentStore(folder / "store")
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -80,10 +94,9 @@ class Installer:
         return Installed(key, install.generation, reused, image.size / 2**20)
 
     async def _build(self, install: Install, key: str, progress: Progress, output: deque[str]) -> Image:
-        staging = self._work / key
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
+        shop = Workshop(self._work / key, self._user(), self._groups)
         try:
+            await asyncio.to_thread(shop.open)
             for index, step in enumerate(install.steps):
                 share, what = 90 / len(install.steps), describe(step)
 
@@ -91,22 +104,21 @@ class Installer:
                     progress(int((index + percent / 100) * share), what)
 
                 tell(0)
-                await perform(step, self._work_for(staging, install, output, tell))
+                await perform(step, Work(shop, install.step_seconds, output.append, tell, self._scripts))
             progress(90, "check and keep the files")
-            return await asyncio.to_thread(self.store.ingest, staging, key)
+            return await asyncio.to_thread(self.store.ingest, shop.files, key)
         except StepFailed as error:
             if not error.output:
                 error.output = tuple(output)
             raise
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            shop.close()
 
-    def _work_for(self, staging: Path, install: Install, output: deque[str], tell: Callable[[int], None]) -> Work:
+    def _user(self) -> GameUser | None:
         try:
-            user = self._builder()
+            return self._builder()
         except KeyError as error:
             raise StepFailed("no_such_user", f"game_user: {error.args[0]}") from None
-        return Work(staging, self._cache, install.step_seconds, output.append, tell, user, self._scripts)
 
     def _lay(self, image: Image, install: Install, home: Path, owner: Owner | None) -> None:
         files, record = home / "files", home / INSTALLED

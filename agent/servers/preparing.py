@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.drivers.base import Driver, DriverError, Plan
+from agent.drivers.cgroups import Groups
 from agent.drivers.shim import end_user
 from agent.owners import GameUser, Owners, claim
 from agent.servers.configs import fill_root, remove_leftovers, render
@@ -28,10 +29,12 @@ RESERVE_MIB: Final = 256  # of disk, kept free for the machine itself
 class Preparer:
     """Prepares servers under `folder/servers/<id>`; the content store stands beside them, on the same file system."""
 
-    def __init__(self, folder: Path, owners: Owners, driver: Driver, scripts: ScriptRunner | None = None) -> None:
+    def __init__(
+        self, folder: Path, owners: Owners, driver: Driver, groups: Groups, scripts: ScriptRunner | None = None
+    ) -> None:
         self._servers = folder / "servers"
         self._servers.mkdir(parents=True, exist_ok=True)
-        self.installer = Installer(folder, owners.builder, scripts)
+        self.installer = Installer(folder, owners.builder, groups, scripts)
         self._owners, self._driver = owners, driver
 
     def home(self, server_id: str) -> Path:

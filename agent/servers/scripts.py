@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from agent.drivers.base import DriverError
 from agent.drivers.engine import Engine, EngineRefused
+from agent.owners import take_back
 from agent.servers.errors import StepFailed
 from agent.servers.tools import lines_of
 from shared.messaging.server_install import Script
@@ -71,7 +72,8 @@ class ScriptRunner:
             shutil.rmtree(text, ignore_errors=True)
         if code := int(ended["StatusCode"]):
             raise StepFailed("script_failed", f"the install script ended with code {code}")
-        await asyncio.to_thread(_take_back, folder)
+        if os.geteuid() == 0:  # everything is ours again, whomever the script gave it to: the store sees to the rest
+            await asyncio.to_thread(take_back, folder)
 
     async def _follow(self, container: str, say: Callable[[str], None]) -> None:
         """Its output, until it ends."""
@@ -94,7 +96,7 @@ class ScriptRunner:
             "WorkingDir": FILES,
             "User": "0:0",
             "Tty": True,  # without one the engine wraps the output in frames
-            "Labels": {"meridian.install": folder.name},
+            "Labels": {"meridian.install": folder.parent.name},
             "HostConfig": {
                 "Binds": [f"{folder.resolve()}:{FILES}", f"{text.resolve()}:{TEXT}:ro"],
                 "NetworkMode": self._network,
@@ -107,12 +109,3 @@ class ScriptRunner:
                 "Init": True,
             },
         }
-
-
-def _take_back(folder: Path) -> None:
-    """Everything is ours again, whomever the script gave it to: the store sees to the rest. Links are not followed."""
-    if os.geteuid() != 0:
-        return
-    for root, folders, files in os.walk(folder):
-        for name in (".", *folders, *files):
-            os.chown(Path(root, name), 0, 0, follow_symlinks=False)

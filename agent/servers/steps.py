@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.drivers.base import DriverError
-from agent.drivers.programs import find_runtime
-from agent.drivers.shim import as_user, end_user
 from agent.jail import PathEscapes, inside
-from agent.owners import GameUser, claim
-from agent.servers import tools
 from agent.servers.archives import extract
 from agent.servers.errors import StepFailed
-from agent.servers.steam import lay_client
+from agent.servers.steam import copy_archive, lay_client
 from shared.messaging.server_install import (
     Download,
     Extract,
@@ -38,21 +30,26 @@ from shared.messaging.server_install import (
 
 if TYPE_CHECKING:
     from agent.servers.scripts import ScriptRunner
+    from agent.servers.workshop import Workshop
 
 MAX_RELEASE_MIB: Final = 2048
+JAVA_MIB: Final = 512  # what a Java machine needs beside its heap
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """Where a step works, for how long it may, and whom it tells."""
 
-    folder: Path
-    cache: Path
+    shop: Workshop  # its files are where the step works; programs run there
     seconds: float
     say: Callable[[str], None]
     percent: Callable[[int], None]
-    user: GameUser | None = None  # whom a program that a step brought runs as; None: as ourselves
     scripts: ScriptRunner | None = None  # where the driver is containers
+
+    @property
+    def folder(self) -> Path:
+        """What becomes the content."""
+        return self.shop.files
 
 
 async def perform(step: Step, work: Work) -> None:
@@ -117,45 +114,33 @@ async def _release(step: Release, work: Work) -> None:
 
 
 async def _npm(step: Npm, work: Work) -> None:
-    npm = tools.tool("npm", "npm")
-    package = work.folder / "package.json"
+    npm = work.shop.program("npm", "npm")
+    package = inside(work.folder, "package.json")
     if not package.exists():
         package.write_text(json.dumps({"name": "server", "private": True}))
-    flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", "--save-exact"]
-    await tools.run(
-        [npm, "install", *flags, *step.packages],
-        work.folder,
-        seconds=work.seconds,
-        env={"npm_config_cache": str(work.cache / "npm")},
-        on_line=work.say,
-        code="npm_failed",
+    flags = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", "--save-exact"]
+    flags.append("--foreground-scripts" if step.scripts else "--ignore-scripts")
+    await work.shop.run(
+        [npm, "install", *flags, *step.packages], seconds=work.seconds, on_line=work.say, code="npm_failed"
     )
 
 
 async def _pip(step: Pip, work: Work) -> None:
+    python = work.shop.program("python3", "python3-pip")
+    flags = ["--no-input", "--disable-pip-version-check", "--no-compile"]
+    flags += [] if step.build else ["--only-binary=:all:"]
     target = inside(work.folder, step.path)
-    flags = [
-        "--no-input",
-        "--disable-pip-version-check",
-        "--only-binary=:all:",
-        "--no-compile",
-        "--target",
-        str(target),
-    ]
-    await tools.run(
-        [shutil.which("python3") or sys.executable, "-m", "pip", "install", *flags, *step.packages],
-        work.folder,
+    await work.shop.run(
+        [python, "-m", "pip", "install", *flags, "--target", str(target), *step.packages],
         seconds=work.seconds,
-        env={"PIP_CACHE_DIR": str(work.cache / "pip")},
         on_line=work.say,
         code="pip_failed",
     )
 
 
 async def _steamcmd(step: Steamcmd, work: Work) -> None:
-    program = tools.tool("steamcmd", "steamcmd")
-    home = work.cache / "steam"
-    home.mkdir(parents=True, exist_ok=True)
+    shop = work.shop
+    program = await asyncio.to_thread(copy_archive, Path(shop.program("steamcmd", "steamcmd")), shop.home)
     update = ["+app_update", str(step.app_id)]
     update += ["-beta", step.beta] if step.beta else []
     update += ["validate"] if step.validate else []
@@ -166,42 +151,31 @@ async def _steamcmd(step: Steamcmd, work: Work) -> None:
             work.percent(min(int(found.group(1)), 100))
         work.say(line)
 
-    await tools.run(
-        [program, "+force_install_dir", str(work.folder), "+login", "anonymous", *update, "+quit"],
-        work.folder,
+    await shop.run(
+        [str(program), "+force_install_dir", str(work.folder), "+login", "anonymous", *update, "+quit"],
         seconds=work.seconds,
-        env={"HOME": str(home)},
         on_line=heard,
         code="steamcmd_failed",
     )
-    if not await asyncio.to_thread(lay_client, Path(program), home, work.folder):
+    if not await asyncio.to_thread(lay_client, program, shop.home, work.folder):
         work.say("steamcmd left no steamclient.so: a game that speaks to Steam will miss it")
 
 
 async def _packages(step: Packages, work: Work) -> None:
-    apt, dpkg = tools.tool("apt-get", "apt"), tools.tool("dpkg-deb", "dpkg")
-    parcels = work.folder / ".packages"
+    shop, seconds = work.shop, work.seconds
+    apt, dpkg = shop.program("apt-get", "apt"), shop.program("dpkg-deb", "dpkg")
+    parcels = shop.home / "packages"
     parcels.mkdir(exist_ok=True)
     # A simulated install names what the machine lacks. `download` only fetches, checked against the distribution's
     # signed lists: neither needs the rights of root.
-    lacking = await tools.run(
-        [apt, "install", "--simulate", "--no-install-recommends", "-o", "Debug::NoLocking=true", *step.packages],
-        parcels,
-        seconds=work.seconds,
-        code="package_not_available",
-        keep=2000,
-    )
+    simulate = [apt, "install", "--simulate", "--no-install-recommends", "-o", "Debug::NoLocking=true", *step.packages]
+    lacking = await shop.run(simulate, seconds=seconds, code="package_not_available", keep=2000)
     needed = {line.split()[1].partition(":")[0] for line in lacking if line.startswith("Inst ")}
-    await tools.run(
-        [apt, "download", "-o", "APT::Sandbox::User=root", *sorted(needed | set(step.packages))],
-        parcels,
-        seconds=work.seconds,
-        on_line=work.say,
-        code="package_not_available",
-    )
-    for parcel in sorted(parcels.glob("*.deb")):
-        await tools.run([dpkg, "-x", str(parcel), str(work.folder)], work.folder, seconds=work.seconds)
-    shutil.rmtree(parcels)
+    download = [apt, "download", "-o", "APT::Sandbox::User=root", *sorted(needed | set(step.packages))]
+    await shop.run(download, folder=parcels, seconds=seconds, on_line=work.say, code="package_not_available")
+    unpack = 'tool=$1; shift; for parcel; do "$tool" -x "$parcel" . || exit; done'
+    every = map(str, sorted(parcels.glob("*.deb")))
+    await shop.run(["/bin/sh", "-c", unpack, "unpack", dpkg, *every], seconds=seconds)
 
 
 async def _extract(step: Extract, work: Work) -> None:
@@ -224,33 +198,20 @@ async def _installer(step: Installer, work: Work) -> None:
     file = inside(work.folder, step.file)
     if not file.is_file():
         raise StepFailed("no_such_file", f"no earlier step brought {step.file}")
-    limit = ["prlimit", f"--data={step.memory_mib << 20}", "--nproc=512", "--"] if shutil.which("prlimit") else []
-    command = {
-        "java": ["java", f"-Xmx{step.memory_mib}m", "-jar"],
-        "node": ["node"],
-        "python": ["python3", "-I"],
+    name, package, words = {
+        "java": ("java", "default-jre-headless", [f"-Xmx{step.memory_mib}m", "-jar"]),
+        "node": ("node", "nodejs", []),
+        "python": ("python3", "python3", ["-I"]),
     }[step.runtime]
-    tools.tool(command[0], {"java": "default-jre-headless", "node": "nodejs", "python": "python3"}[step.runtime])
-    if step.runtime == "java":
-        limit = []  # a Java machine reserves far more address space than it uses; -Xmx bounds it
-    try:
-        command[0] = find_runtime(command[0], work.user)
-    except DriverError as error:
-        raise StepFailed("tool_missing", error.reason) from None
-    if work.user is not None:
-        claim(work.folder, work.user.owner)
-    try:
-        await tools.run(
-            [*limit, *as_user(work.user), *command, os.fspath(file), *step.arguments],
-            work.folder,
-            seconds=work.seconds,
-            env={"HOME": str(work.folder)},
-            on_line=work.say,
-            code="installer_failed",
-        )
-    finally:
-        if work.user is not None and work.user.alone:
-            await asyncio.to_thread(end_user, work.user)
+    java = step.runtime == "java"  # reserves far more address space than it uses
+    await work.shop.run(
+        [work.shop.program(name, package), *words, str(file), *step.arguments],
+        seconds=work.seconds,
+        on_line=work.say,
+        code="installer_failed",
+        memory_mib=step.memory_mib + (JAVA_MIB if java else 0),
+        by_data=not java,
+    )
 
 
 async def _script(step: Script, work: Work) -> None:

@@ -107,7 +107,7 @@ class ContentStore:
         return sound
 
     def ingest(self, folder: Path, key: str) -> Image:
-        """Take everything in `folder` (on the same file system) into the store; the folder is used up."""
+        """Take everything in `folder` (ours, on the same file system) into the store; the folder is used up."""
         folders, files, links = [], [], []
         for root, names, file_names in os.walk(folder):
             for name in sorted(names + file_names):
@@ -132,10 +132,6 @@ class ContentStore:
         place = self._objects / entry.object_name
         if not place.exists():
             place.parent.mkdir(exist_ok=True)
-            if os.geteuid() == 0:
-                os.chown(
-                    path, 0, 0
-                )  # a program of an install step may have made it as another user, who could write it
             path.chmod(0o555 if executable else 0o444)
             path.rename(place)
         return entry

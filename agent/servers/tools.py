@@ -1,4 +1,4 @@
-"""Running the machine's own tools (npm, pip, steamcmd, the package manager) for an install step."""
+"""Running a program for an install step: its output, its time, its end."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import signal
+import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from agent.servers.errors import StepFailed
 
 TAIL_LINES: Final = 40
+LAST_WORDS_SECONDS: Final = 1.0
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: Of our own environment, what a tool needs to find its way; nothing of ours that is secret.
 PASSED_ON: Final = (
     "PATH",
-    "HOME",
     "LANG",
     "LC_ALL",
-    "TMPDIR",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
@@ -31,18 +30,6 @@ PASSED_ON: Final = (
     "NODE_EXTRA_CA_CERTS",
 )
 PASSED_PREFIXES: Final = ("npm_config_", "NPM_CONFIG_", "PIP_")
-
-
-def tool(name: str, package: str) -> str:
-    """The program's path.
-
-    Raises:
-        StepFailed: the machine has not got it; the reason says what to install.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise StepFailed("tool_missing", f"this machine has no {name}: install the package {package}")
-    return found
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -55,57 +42,93 @@ async def run(
     command: Sequence[str],
     folder: Path,
     *,
+    name: str,
     seconds: float,
     env: Mapping[str, str] | None = None,
     on_line: Callable[[str], None] | None = None,
     code: str = "tool_failed",
     keep: int = TAIL_LINES,
 ) -> tuple[str, ...]:
-    """Run a tool to its end in a session of its own; its last lines (`keep` of them). Cancelled, it is killed with all its children.
+    """Run a program to its end in a session of its own; its last lines (`keep` of them). Cancelled, it is killed with all its children.
+
+    `name` is what people know it by; of our descriptors it inherits none. It has ended when its own process has: somebody
+    whom it left behind holds nothing up by holding its output open.
 
     Raises:
         StepFailed: it failed, or took longer than `seconds`.
     """
     tail: deque[str] = deque(maxlen=keep)
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env=environment(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            await _read(process, tail, on_line)
-            status = await process.wait()
-    except TimeoutError:
-        raise StepFailed(
-            "step_timed_out",
-            f"{Path(command[0]).name} took longer than {seconds:.0f} s",
-            output=tuple(tail),
-            retryable=True,
-        ) from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+
+    def hear(line: str) -> None:
+        tail.append(line)
+        if on_line is not None:
+            on_line(line)
+
+    output, inner = os.pipe()
+    with os.fdopen(output, "rb", buffering=0) as ours, os.fdopen(inner, "wb", buffering=0) as theirs:
+        process = _begin(command, folder, environment(env), theirs)
+        theirs.close()
+        try:
+            async with asyncio.timeout(seconds):
+                await _follow(process, ours, hear)
+        except TimeoutError:
+            raise StepFailed(
+                "step_timed_out", f"{name} took longer than {seconds:.0f} s", output=tuple(tail), retryable=True
+            ) from None
+        finally:
+            status = _end(process)
     if status != 0:
-        raise StepFailed(code, f"{Path(command[0]).name} ended with code {status}", output=tuple(tail), retryable=True)
+        raise StepFailed(code, f"{name} ended with code {status}", output=tuple(tail), retryable=True)
     return tuple(tail)
 
 
-async def _read(process: asyncio.subprocess.Process, tail: deque[str], on_line: Callable[[str], None] | None) -> None:
-    assert process.stdout is not None
+def _begin(command: Sequence[str], folder: Path, env: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
+async def _follow(process: subprocess.Popen[bytes], output: IO[bytes], hear: Callable[[str], None]) -> None:
+    """Read until the process has ended, and what its children still say in a moment."""
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
+    reading = asyncio.create_task(_read(reader, hear))
+    ended, pidfd = asyncio.Event(), os.pidfd_open(process.pid)  # not collected yet, so it is surely ours
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+        await asyncio.wait([reading], timeout=LAST_WORDS_SECONDS)
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        reading.cancel()
+        await asyncio.wait([reading])
+        transport.close()
+
+
+async def _read(reader: asyncio.StreamReader, hear: Callable[[str], None]) -> None:
     pending = b""
-    while chunk := await process.stdout.read(65_536):
-        lines, pending = lines_of(pending + chunk)
-        for text in lines:
-            tail.append(text)
-            if on_line is not None:
-                on_line(text)
+    try:
+        while chunk := await reader.read(65_536):
+            lines, pending = lines_of(pending + chunk)
+            for line in lines:
+                hear(line)
+    finally:
+        for line in lines_of(pending + b"\n")[0]:
+            hear(line)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Kill what is left of its group, while the number is surely its own, and collect it; its exit code."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
 
 
 def lines_of(data: bytes) -> tuple[list[str], bytes]:

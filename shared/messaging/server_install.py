@@ -71,9 +71,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Npm:
-    """`npm install` of pinned packages, without running their install scripts."""
+    """`npm install` of pinned packages; their install scripts are run when `scripts` says so."""
 
     packages: tuple[str, ...]
+    scripts: bool = False
     kind: Literal["npm"] = "npm"
 
     def __post_init__(self) -> None:
@@ -83,10 +84,11 @@ class Npm:
 
 @dataclass(frozen=True, slots=True)
 class Pip:
-    """`pip install --target python` of pinned packages, from wheels alone."""
+    """`pip install --target python` of pinned packages: wheels alone, unless `build` lets it build others."""
 
     packages: tuple[str, ...]
     path: str = "python"
+    build: bool = False
     kind: Literal["pip"] = "pip"
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from agent.drivers.engine import Engine
 from agent.servers.errors import StepFailed
 from agent.servers.scripts import ScriptRunner
 from agent.servers.steps import Work, perform
+from agent.servers.workshop import Workshop
 from shared.messaging.server_install import Script
 from tests.support.podman import IMAGE, Podman, podman_  # noqa: F401  # a fixture
 
@@ -31,8 +32,9 @@ def step(script: str, **more: object) -> Script:
 
 
 def work(folder: Path, runner: ScriptRunner | None, said: list[str], seconds: float = 60) -> Work:
-    folder.mkdir(exist_ok=True)
-    return Work(folder, folder, seconds, said.append, lambda _: None, scripts=runner)
+    shop = Workshop(folder)
+    shop.open()
+    return Work(shop, seconds, said.append, lambda _: None, scripts=runner)
 
 
 @pytest.fixture
@@ -53,11 +55,11 @@ async def test_a_script_installs_what_it_wants_and_leaves_nothing_else(engine: E
     runner = ScriptRunner(engine, "other/*, meridian-test:*", "none")
     await perform(step(WRITES, env={"VERSION": "1.2"}), work(tmp_path / "staging", runner, said))
     assert said == ["installing 1.2 0", "its own text is not its to write"]
-    made = tmp_path / "staging" / "game.txt"
+    made = tmp_path / "staging" / "files" / "game.txt"
     assert made.read_text() == "1.2"
     assert made.stat().st_uid == 0
     assert await containers(engine) == []
-    assert [each.name for each in tmp_path.iterdir()] == ["staging"]
+    assert sorted(each.name for each in (tmp_path / "staging").iterdir()) == ["files", "home"]
 
 
 async def test_no_image_is_allowed_unless_the_nodes_owner_says_so(engine: Engine, tmp_path: Path) -> None:

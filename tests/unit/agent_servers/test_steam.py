@@ -80,3 +80,23 @@ async def test_what_steamcmd_did_not_bring_is_not_made_up(
     await installer.install(install({"kind": "steamcmd", "app_id": 896660}), home, NOBODY, quiet, output)
     assert sorted(path.name for path in (home / "files").glob(".steam/*")) == widths
     assert any("left no steamclient.so" in line for line in output) == told
+
+
+async def test_valves_archive_renews_itself_in_a_copy(
+    installer: Installer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steamcmd(tmp_path, monkeypatch, PLACES["Valve's archive"], ":")
+    (tmp_path / "opt" / "linux32").mkdir()
+    before = sorted(tmp_path.glob("opt/**/*"))
+    await installer.install(install({"kind": "steamcmd", "app_id": 896660}), home, NOBODY, quiet)
+    assert (home / "files/.steam/sdk32/steamclient.so").read_text() == "32"
+    assert sorted(tmp_path.glob("opt/**/*")) == before, "the machine's own is as it was: other users cannot write it"
+
+
+async def test_a_library_that_is_a_link_to_something_else_is_not_copied(
+    installer: Installer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("secret")
+    steamcmd(tmp_path, monkeypatch, PLACES["Debian"], f'ln -s {tmp_path}/secret "$root/linux64/steamclient.so"')
+    await installer.install(install({"kind": "steamcmd", "app_id": 896660}), home, NOBODY, quiet)
+    assert sorted(path.name for path in (home / "files").glob(".steam/*")) == ["sdk32"]
