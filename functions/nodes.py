@@ -24,6 +24,7 @@ from shared.store.query import Where
 
 if TYPE_CHECKING:
     from shared.nodes.capacity import Capacity
+    from shared.nodes.models import NodeCommand
 
 routes = Routes("nodes", services)
 blueprint = routes.blueprint
@@ -261,12 +262,15 @@ class CommandView(Out):
 
 
 @routes.post(
-    "/v1/nodes/{node_id}/commands", permission=Permission.NODES_COMMANDS, resource="node_id", idempotent=True,
+    "/v1/nodes/{node_id}/commands", permission=Permission.NODES_COMMANDS, resource="node_id", idempotent=True, in_batch=True,
     durable=True, status=202, response=CommandView, problems=[NodeNotFound, NodeStateConflict],
 )  # fmt: skip
 async def send_node_command(call: Call, node_id: NodeId, body: CommandCreate) -> Reply:
     """Ask the node something, or have it change to a release; the answer comes with the command's record."""
-    made = await call.services.node_commands.ask(
+    commands = call.services.node_commands
+    if call.made_before is not None:
+        return _sent(await commands.again(call.org, node_id, call.made_before, flows=call.durable))
+    made = await commands.ask(
         call.org,
         call.new_id("tsk"),
         node_id,
@@ -274,9 +278,14 @@ async def send_node_command(call: Call, node_id: NodeId, body: CommandCreate) ->
         body.payload(),
         flows=call.durable,
         by=actor_of(call),
+        beside=lambda batch, command: call.keep(batch, _sent(command), command.id),
     )
-    view = CommandView.model_validate(made, from_attributes=True)
-    return Reply(view, status=202, location=f"/v1/nodes/{node_id}/commands/{made.id}")
+    return _sent(made)
+
+
+def _sent(command: NodeCommand) -> Reply:
+    view = CommandView.model_validate(command, from_attributes=True)
+    return Reply(view, status=202, location=f"/v1/nodes/{command.node_id}/commands/{command.id}")
 
 
 @routes.get(

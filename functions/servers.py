@@ -9,10 +9,9 @@ from pydantic import Field, model_validator
 from shared.audit.actors import actor_of
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
-from shared.http.models import accepted
 from shared.identity.permissions import Permission
 from shared.platform.ids import ServerId
-from shared.servers.doors import Accepted, ItemResult, ask, bulk, create, labels_of, reveal
+from shared.servers.doors import Accepted, ItemResult, ask, bulk, create, labels_of, reply_of, reveal
 from shared.servers.errors import (
     NameTaken,
     NoRoom,
@@ -71,6 +70,7 @@ class HistoryView(Out):
     "/v1/servers",
     permission=Permission.SERVERS_CREATE,
     idempotent=True,
+    in_batch=True,
     durable=True,
     status=202,
     response=Accepted,
@@ -81,8 +81,7 @@ async def create_server(call: Call, body: ServerCreate) -> Reply:
 
     It is placed at once, or refused with the reasons of every node; installing and starting it is the task's work.
     """
-    made = await create(call, body)
-    return accepted(made.task.id, Accepted.of(made))
+    return reply_of(await create(call, body))
 
 
 @routes.get("/v1/servers", permission=Permission.SERVERS_READ, narrowed="id")

@@ -44,7 +44,7 @@ def idempotency(s: Services) -> Idempotency:
     """Replies kept by Idempotency-Key."""
     from shared.http.idempotency import Idempotency
 
-    return Idempotency(s.directory, s.clock, s.ids)
+    return Idempotency(s.directory, s.store, s.clock, s.ids)
 
 
 def _build(place: str, s: Services) -> Any:

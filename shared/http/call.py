@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from azure.durable_functions import DurableOrchestrationClient
 
     from shared.composition import Services
+    from shared.http.idempotency import Once
+    from shared.http.models import Reply
     from shared.http.route import Route
+    from shared.store.batch import Batch
     from shared.store.query import Slice
 
 D = TypeVar("D")
@@ -29,10 +32,13 @@ class Call:
     """One call of a route: who, from where, for which organization, and the services that do the work.
 
     `if_match` is the ETag that the caller says it changes (routes with `if_match`), None
-    for `*`; hand it to the service.
+    for `*`; hand it to the service. `made_before` is what an earlier attempt of the same request gave to `keep`: the handler
+    then does what that one may not have come to, and its reply is not used.
     """
 
-    __slots__ = ("_durable", "_id_source", "if_match", "principal", "request", "route", "services", "visible")
+    __slots__ = (
+        "_durable", "_id_source", "_once", "if_match", "made_before", "principal", "request", "route", "services", "visible",
+    )  # fmt: skip
 
     def __init__(self, request: Request, principal: Principal, route: Route, services: Services) -> None:
         self.request, self.principal, self.route, self.services = request, principal, route, services
@@ -40,6 +46,8 @@ class Call:
         self.visible: Callable[[str], bool] | None = None
         self._durable: str | None = None
         self._id_source: Iterator[str] | None = None
+        self._once: Once | None = None
+        self.made_before: str | None = None
 
     @property
     def org(self) -> OrgId:
@@ -75,6 +83,15 @@ class Call:
         if self._id_source is not None:
             return f"{prefix}_{next(self._id_source)}"
         return self.services.ids.new(prefix)
+
+    def keep(self, batch: Batch, reply: Reply, made: str = "") -> None:
+        """On a route with `in_batch`: have the reply kept under the request's key by the batch that does what it asks.
+
+        Args: `made` names what is made, where a repeated request has more to do than to give the kept reply.
+        """
+        if self._once is None:
+            raise LookupError(f"{self.route.name} is not declared with in_batch=True")
+        self._once.keep(batch, reply, made)
 
     def page(self, found: Slice[D], view: Callable[[D], V]) -> Page[V]:
         """A page for the caller of what the store found, with the link to the next one.

@@ -9,6 +9,14 @@ D  (A died)                        read: running, lease over -> take the lease b
 Only success is kept. After a refusal or a failure the lease is given back, and the next attempt runs with the same ids,
 so that whatever the first one created is met as a conflict and never made a second time. Without the store nothing can
 be promised, so this fails closed: 503. The reply is a document of its own: making one costs half of replacing one.
+
+Where all that a request does is one batch in the caller's organization (routes with `in_batch`), key and reply are one
+document more in that batch: two calls to the store less, and there is no lease, since both are there or neither.
+```
+A  handler: batch [what it does, key and reply] ......... what follows
+B  handler: batch refused, the key is there -> read: the kept reply
+C  (A died after its batch)                    read: the kept reply; what followed is the sweep's, or done again
+```
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,10 +36,14 @@ from shared.platform import telemetry
 from shared.platform.clock import Clock, Timestamp
 from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import Ids, derived
+from shared.store.documents import Document
 from shared.store.unscoped import Directory, DirectoryEntry, directory_id
 
 if TYPE_CHECKING:
     from shared.http.call import Call
+    from shared.platform.ids import OrgId
+    from shared.store.batch import Batch
+    from shared.store.scoped import Store
 
 KEPT_SECONDS: Final = 24 * 3600
 LEASE: Final = timedelta(seconds=60)
@@ -65,12 +78,49 @@ class KeptReply(DirectoryEntry):
         return f"{record_id}:reply"
 
 
+class KeyKept(Document):
+    """A key and the reply to its request, in the batch that did what it asks. `made` is what the handler calls it by."""
+
+    type: Literal["idempotency_key"] = "idempotency_key"
+    fingerprint: str
+    made: str = ""
+    status: int
+    body: str
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """The key of a request whose handler has it written down in its own batch."""
+
+    id: str
+    org: OrgId
+    fingerprint: str
+
+    def keep(self, batch: Batch, reply: Reply, made: str) -> None:
+        """Add key and reply to the batch, which is refused when the key is there already."""
+        if reply.status is None or reply.etag is not None or reply.content_type != "application/json":
+            raise ValueError("what is kept before it is done has a status, and no ETag yet")
+        batch.create(
+            KeyKept(
+                id=self.id,
+                org_id=self.org,
+                fingerprint=self.fingerprint,
+                made=made,
+                status=reply.status,
+                body=encode(reply.body).decode(),
+                location=reply.location,
+                ttl=KEPT_SECONDS,
+            )
+        )
+
+
 class Idempotency:
     """Keeps replies by key for 24 hours, apart for each organization, caller and route: two scripts that both begin to
     count their keys at one have nothing to do with each other."""
 
-    def __init__(self, directory: Directory, clock: Clock, ids: Ids) -> None:
-        self._directory, self._clock, self._ids = directory, clock, ids
+    def __init__(self, directory: Directory, store: Store, clock: Clock, ids: Ids) -> None:
+        self._directory, self._store, self._clock, self._ids = directory, store, clock, ids
 
     async def run(self, call: Call, handle: Callable[[], Awaitable[Reply]]) -> Reply:
         """The handler's reply, or the kept one of the same request.
@@ -84,9 +134,13 @@ class Idempotency:
         key = _key(call)
         caller = call.principal
         id = directory_id("idem", caller.org or "", caller.id, caller.client, call.route.name, key)
+        if call.route.in_batch:
+            return await self._in_batch(call, Once(id, call.org, _fingerprint(call)), handle)
         record = await self._claim(id, _fingerprint(call))
         if isinstance(record, KeptReply):
-            return _replay(record)
+            return _replay(
+                record.status, record.body, record.location, record.etag_sent, record.content_type or "application/json"
+            )
         call._id_source = _ids_of(record)
         try:
             reply = await handle()
@@ -95,6 +149,25 @@ class Idempotency:
             raise
         await self._keep(record, call, reply)
         return reply
+
+    async def _in_batch(self, call: Call, once: Once, handle: Callable[[], Awaitable[Reply]]) -> Reply:
+        call._once = once
+        try:
+            return await handle()
+        except Fault as refusal:  # perhaps it is what the first attempt did that is in the way
+            kept = await self._kept_in_batch(once, refusal)
+        if kept.fingerprint != once.fingerprint:
+            raise IdempotencyKeyReused("this Idempotency-Key was used for a request with another path, query or body")
+        if kept.made:
+            call.made_before = kept.made
+            await handle()
+        return _replay(kept.status, kept.body, kept.location)
+
+    async def _kept_in_batch(self, once: Once, refusal: Fault) -> KeyKept:
+        try:
+            return await self._store.get(once.org, KeyKept, once.id)
+        except Fault:
+            raise refusal from refusal.__cause__
 
     async def _claim(self, id: str, fingerprint: str) -> IdempotencyRecord | KeptReply:
         """Our running record for this request, or the reply to an earlier attempt."""
@@ -189,12 +262,14 @@ def _ids_of(record: IdempotencyRecord) -> Iterator[str]:
         number += 1
 
 
-def _replay(record: KeptReply) -> Reply:
+def _replay(
+    status: int, body: str, location: str | None, etag: str | None = None, content_type: str = "application/json"
+) -> Reply:
     return Reply(
-        record.body.encode() or None,
-        status=record.status,
-        etag=record.etag_sent,
-        location=record.location,
-        content_type=record.content_type or "application/json",
+        body.encode() or None,
+        status=status,
+        etag=etag,
+        location=location,
+        content_type=content_type,
         headers={"Idempotent-Replayed": "true"},
     )

@@ -50,6 +50,7 @@ class Route:
     organization: bool
     rate: str
     idempotent: bool
+    in_batch: bool
     if_match: bool
     durable: bool
     form: bool
@@ -91,6 +92,8 @@ class Options:
         organization: whether the route is about one organization; False for `/v1/me` and the like.
         rate: the rate class; usually `read` for GET, `write` for the rest, `agent`, `open` for anonymous ones.
         idempotent: POST only: `Idempotency-Key` is demanded and its reply is kept for 24 h.
+        in_batch: all that an idempotent route does is one batch in the caller's organization, and its handler has the key
+            written down in it (`call.keep`).
         if_match: whether `If-Match` is demanded; usually for PUT, PATCH and DELETE.
         durable: `call.durable` starts orchestrations.
         form: the body is a form, not JSON (OAuth's endpoints).
@@ -109,6 +112,7 @@ class Options:
     organization: bool = True
     rate: str | None = None
     idempotent: bool = False
+    in_batch: bool = False
     if_match: bool | None = None
     durable: bool = False
     form: bool = False
@@ -153,6 +157,7 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: Options
         organization=options.organization and options.auth is Auth.USER,
         rate=options.rate or _usual_rate(method, options.auth),
         idempotent=options.idempotent,
+        in_batch=options.in_batch,
         if_match=method in ("PUT", "PATCH", "DELETE") if options.if_match is None else options.if_match,
         durable=options.durable,
         form=options.form,
@@ -183,6 +188,10 @@ def _broken_rule(handler: Handler, method: str, path: str, placeholders: list[st
         (
             not options.idempotent or (method == "POST" and options.auth is not Auth.ANONYMOUS),
             "Idempotency-Key is for POST by a known caller",
+        ),
+        (
+            not options.in_batch or (options.idempotent and user and options.organization),
+            "in_batch is for idempotent routes about one organization",
         ),
         ((options.rate or "read") in RATE_CLASSES, f"there is no rate class {options.rate!r}"),
         (inspect.getdoc(handler), "the docstring is the route's text in the API document"),

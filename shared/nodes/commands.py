@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -27,12 +27,13 @@ from shared.nodes.errors import BrokerUnavailable, NodeNotFound, NodeStateConfli
 from shared.nodes.models import Node, NodeCommand, NodeState
 from shared.platform import tracing
 from shared.platform.clock import rfc3339
-from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
+from shared.platform.errors import NotFound, PreconditionFailed
 from shared.platform.flows import Client, start_once
 from shared.platform.ids import PREFIXES, NodeId, OrgId, pattern
 
 if TYPE_CHECKING:
     from shared.composition import Services
+    from shared.store.batch import Batch
 
 LIFE: Final = timedelta(minutes=2)
 #: An update ends after a download, and a release that does not hold is taken back only after its trial.
@@ -65,44 +66,58 @@ class NodeCommands:
         *,
         flows: Client,
         by: Actor,
+        beside: Callable[[Batch, NodeCommand], None] | None = None,
     ) -> NodeCommand:
-        """Write a command down, send it and begin its flow; asked again with the same id, the one that was written.
+        """Write a command down, send it and begin its flow.
+
+        Args: `beside` adds to the batch that writes it down.
+
+        Raises:
+            NodeNotFound, NodeStateConflict: nobody would ever answer.
+            AlreadyExists: it, or what `beside` adds, is written down already; `again` goes on with it.
+        """
+        services = self._services
+        node = await self._living(org, node_id)
+        wanted = dict(payload or {})
+        batch = services.store.batch(org)
+        made = NodeCommand(
+            id=id,
+            org_id=org,
+            node_id=node_id,
+            command=command.value,
+            payload=wanted,
+            ttl=KEPT_SECONDS,
+            created_at=batch.at,
+            updated_at=batch.at,
+        )
+        told = {"command": command.value} | {name: wanted[name] for name in AUDITED if name in wanted}
+        target = Target(kind="node", id=node_id, name=node.name)
+        batch.create(made).create(services.audit.entry(org, by, "node.command_sent", target, after=told))
+        if beside is not None:
+            beside(batch, made)
+        await batch.commit()
+        await self._begin(node, made, flows)
+        return made
+
+    async def again(self, org: OrgId, node_id: NodeId, id: str, *, flows: Client) -> NodeCommand:
+        """Go on with the command of an earlier attempt of the same request; one whose life ran out unsent begins another.
 
         Raises:
             NodeNotFound, NodeStateConflict: nobody would ever answer.
         """
-        services = self._services
-        node = await services.nodes.get(org, node_id)
-        if node.state is NodeState.DECOMMISSIONED:
-            raise NodeStateConflict("the node is decommissioned: nobody reads its queue")
-        wanted = dict(payload or {})
-        made = NodeCommand(id=id, org_id=org, node_id=node_id, command=command.value, payload=wanted, ttl=KEPT_SECONDS)
-        target = Target(kind="node", id=node_id, name=node.name)
-        entry = services.audit.entry(
-            org,
-            by,
-            "node.command_sent",
-            target,
-            after={"command": command.value, **{name: wanted[name] for name in AUDITED if name in wanted}},
-        )
-        try:
-            stored = await services.store.batch(org).create(made).create(entry).commit()
-        except AlreadyExists:
-            found = await self._met_again(org, node_id, id)
-            if found.state != "sent":
-                return found
-        else:
-            assert isinstance(stored[0], NodeCommand)
-            found = stored[0]
-        job = {"org_id": org, "node_id": node_id, "id": id, "deadline": rfc3339(due(found))}
-        await asyncio.gather(
-            start_once(flows, "node_command", id, job),
-            self._send_at_once(node, found, flows, job),
-        )
+        node = await self._living(org, node_id)
+        found = await self._met_again(org, node_id, id)
+        if found.state == "sent":
+            await self._begin(node, found, flows)
         return found
 
+    async def _living(self, org: OrgId, node_id: NodeId) -> Node:
+        node = await self._services.nodes.known.get(org, node_id)
+        if node.state is NodeState.DECOMMISSIONED:
+            raise NodeStateConflict("the node is decommissioned: nobody reads its queue")
+        return node
+
     async def _met_again(self, org: OrgId, node_id: str, id: str) -> NodeCommand:
-        """The command of an earlier attempt of the same request; one whose life ran out unsent begins another."""
         found, now = await self.get(org, node_id, id), self._services.clock.now()
         if found.state == "sent" and now >= due(found):
             change = {"op": "set", "path": "/asked_again_at", "value": rfc3339(now)}
@@ -110,6 +125,12 @@ class NodeCommands:
                 await self._services.store.patch(org, NodeCommand, id, [change], condition=_open_for(node_id))
             return await self.get(org, node_id, id)
         return found
+
+    async def _begin(self, node: Node, command: NodeCommand, flows: Client) -> None:
+        job = {"org_id": node.org_id, "node_id": node.id, "id": command.id, "deadline": rfc3339(due(command))}
+        await asyncio.gather(
+            start_once(flows, "node_command", command.id, job), self._send_at_once(node, command, flows, job)
+        )
 
     async def _send_at_once(self, node: Node, command: NodeCommand, flows: Client, job: dict[str, Any]) -> None:
         try:

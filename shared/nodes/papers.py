@@ -113,3 +113,4 @@ class Papers:
         await services.namespaces.make_queue(node.namespace, queue)
         await services.namespaces.remove_queue(node.namespace, node.queue)
         await services.store.update(org, Node, node_id, lambda found: found.having(queue=queue))
+        services.nodes.known.forget(org, node_id)

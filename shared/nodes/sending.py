@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.messaging.commands import Order, build_command, report_event, seal_command
 from shared.messaging.limits import MAX_COMMAND_LIFE
 from shared.messaging.sender import SentCommand
-from shared.nodes.errors import NodeStateConflict
+from shared.nodes.errors import BrokerUnavailable, NodeStateConflict
 from shared.nodes.models import Node, NodeState
 from shared.platform.ids import OrgId
 
@@ -32,7 +32,7 @@ class NodeSender:
         within: float | None = None,
     ) -> SentCommand:
         """See `shared.messaging.sender.CommandSender.send`."""
-        node = await self._services.nodes.get(OrgId(org_id), node_id)
+        node = await self._services.nodes.known.get(OrgId(org_id), node_id)
         return await self.send_to(node, order, task_id=task_id, traceparent=traceparent, within=within)
 
     async def send_to(
@@ -45,7 +45,7 @@ class NodeSender:
         within: float | None = None,
         turn: str = "",
     ) -> SentCommand:
-        """As `send`, to a node that was read just now; within so many seconds, if they are given.
+        """As `send`, to a node that was read lately; within so many seconds, if they are given.
 
         `turn` names a sending after an earlier one's life, which the queue would else take for a repetition of that; to
         the node it is the same command still.
@@ -57,13 +57,17 @@ class NodeSender:
         command = build_command(order, node.org_id, node.id, task_id, services.clock.now(), traceparent)
         envelope = seal_command(command, signer.key, signer.key_id)
         life = min(order.life, MAX_COMMAND_LIFE)
-        await services.namespaces.senders.send(
-            node.namespace,
-            node.queue,
-            envelope,
-            id=command.id + turn,
-            subject=command.type.value,
-            life=life,
-            within=within,
-        )
+        try:
+            await services.namespaces.senders.send(
+                node.namespace,
+                node.queue,
+                envelope,
+                id=command.id + turn,
+                subject=command.type.value,
+                life=life,
+                within=within,
+            )
+        except BrokerUnavailable:
+            services.nodes.known.forget(node.org_id, node.id)  # whoever tries again looks where its queue is now
+            raise
         return SentCommand(command.id, report_event(command.id), command.expires_at)

@@ -11,6 +11,7 @@ from shared.audit.models import Actor, Target
 from shared.messaging.agent_api import Beat, BeatAnswer, SessionAnswer
 from shared.nodes.certificates import Holder
 from shared.nodes.errors import NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
+from shared.nodes.known import KnownNodes
 from shared.nodes.models import REPORTS_QUEUE, Node, NodeName, NodeObserved, NodeState, Presence
 from shared.nodes.rules import Health, NodeEvent, accepted_protocol, health, move, next_beat, worth_keeping
 from shared.platform.errors import AlreadyExists, NotFound
@@ -36,6 +37,7 @@ class Nodes:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._observed: dict[str, NodeObserved] = {}
+        self.known = KnownNodes(services.clock, self.get)
 
     # ---------------------------------------------------------------- reading
 
@@ -116,6 +118,7 @@ class Nodes:
             stored = await batch.create(entry).commit()
         except AlreadyExists:
             raise NodeNameTaken(f"another node is named {after.name!r}") from None
+        self.known.forget(org, node_id)
         assert isinstance(stored[0], Node)
         return stored[0]
 
@@ -183,6 +186,7 @@ class Nodes:
         if await self.observed(org, node_id) is not None:
             batch = batch.delete(NodeObserved, NodeObserved.id_of(node_id))
         await batch.commit()
+        self.known.forget(org, node_id)
 
     # ---------------------------------------------------------------- what agents ask
 

@@ -36,8 +36,19 @@ class Creation:
         self._clock, self._audit = clock, audit
         self._templates, self._reserver, self._sealer = templates, reserver, sealer
 
-    async def create(self, org: OrgId, body: ServerCreate, *, server_id: str, task_id: str, actor: Actor) -> Asked:
+    async def create(
+        self,
+        org: OrgId,
+        body: ServerCreate,
+        *,
+        server_id: str,
+        task_id: str,
+        actor: Actor,
+        beside: Callable[[Batch, Asked], None] | None = None,
+    ) -> Asked:
         """Place a server and write it down with its task.
+
+        Args: `beside` adds to the batch that does so, and may run several times.
 
         Raises:
             NoRoom: with the reasons of every node.
@@ -57,6 +68,8 @@ class Creation:
             entry = self._audit.entry(org, actor, "server.created", target_of(server), after=shown(asked.server))
             batch.create(NameHeld(id=name_id(body.name), org_id=org, server_id=server_id))
             batch.create(asked.server).create(asked.task).create(entry)
+            if beside is not None:
+                beside(batch, asked)
             made.append(asked)
 
         await self._reserver.reserve(org, server_id, _demand(found, resources, body), body.strategy, fill)

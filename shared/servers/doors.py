@@ -8,7 +8,7 @@ from shared.audit.actors import actor_of
 from shared.http.models import Out, Reply, accepted
 from shared.identity.permissions import Permission
 from shared.placement.models import Placed, Refused, Verdict
-from shared.platform.errors import Fault, Invalid, Kind
+from shared.platform.errors import Fault, Invalid
 from shared.servers.errors import NoRoom
 from shared.servers.flows import send_later, start_flow
 from shared.servers.lifecycle import Event, Status
@@ -70,12 +70,22 @@ async def create(call: Call, body: ServerCreate) -> Asked:
     server_id, task_id = call.new_id("srv"), call.new_id("tsk")
     try:
         made = await call.services.servers.creation.create(
-            call.org, body, server_id=server_id, task_id=task_id, actor=actor_of(call)
+            call.org,
+            body,
+            server_id=server_id,
+            task_id=task_id,
+            actor=actor_of(call),
+            beside=lambda batch, asked: call.keep(batch, reply_of(asked)),
         )
     except NoRoom as refusal:
         raise await within_reach(call, refusal) from refusal
-    await start_flow(call.durable, made.task)
+    await tell(call, made)
     return made
+
+
+def reply_of(asked: Asked) -> Reply:
+    """202, with what was written down."""
+    return accepted(asked.task.id, Accepted.of(asked))
 
 
 async def within_reach(call: Call, refusal: NoRoom) -> NoRoom:
@@ -97,8 +107,7 @@ async def ask(
     call: Call, server_id: str, event: Event, *, etag: str | None = None, reason: str = "", fresh: bool = False
 ) -> Reply:
     """Write a request down, tell the node, begin the flow that waits for it."""
-    asked = await begin(call, server_id, event, etag=etag, reason=reason, fresh=fresh)
-    return accepted(asked.task.id, Accepted.of(asked))
+    return reply_of(await begin(call, server_id, event, etag=etag, reason=reason, fresh=fresh))
 
 
 async def begin(
@@ -118,17 +127,20 @@ async def begin(
         )
     except NoRoom as refusal:
         raise await within_reach(call, refusal) from refusal
+    await tell(call, asked)
+    return asked
+
+
+async def tell(call: Call, asked: Asked) -> None:
+    """Begin the flow of what was written down, and send the command to its node."""
     await start_flow(call.durable, asked.task, sent=True)
     # Sent from here, not from the flow's first activity: that spares two executions. The sweep sends the same command
     # again when no answer comes, so nothing is lost if this process dies on this very line.
     dispatcher = call.services.dispatcher
     try:
         await dispatcher.send(call.org, asked.task, asked.task.attempt, asked.server, within=PATIENCE_SECONDS)
-    except Fault as fault:
-        if fault.kind is not Kind.UNAVAILABLE:
-            raise
-        await send_later(call.durable, asked.task)  # it is written down: the caller is told so, and the task goes on
-    return asked
+    except Fault:  # it is written down: the caller is told so, and the task goes on, or is told why it does not
+        await send_later(call.durable, asked.task)
 
 
 async def bulk(call: Call, body: Bulk) -> list[ItemResult]:

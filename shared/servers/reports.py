@@ -22,7 +22,7 @@ from shared.platform.ids import OrgId
 from shared.servers.dispatch import orphan_id
 from shared.servers.history import History
 from shared.servers.models import NameHeld, NodeLedger, Orphan, Server, ServerObserved, ledger_id, name_id, observed_id
-from shared.servers.told import Told, cleaned_late, end_of, going_on, seen
+from shared.servers.told import Told, cleaned_late, end_of, going_on, never_told, seen
 from shared.store.batch import Batch
 from shared.store.scoped import Store
 from shared.tasks.models import Task, TaskKind, TaskState
@@ -64,7 +64,7 @@ class ServerReports:
         told = Told(node_id, server_id, task_id, report, outcome, command_id)
         for attempt in range(ATTEMPTS):
             try:
-                await self._write(org, told)
+                await self._write(org, told, first=attempt == 0)
                 break
             except (PreconditionFailed, AlreadyExists, NotFound):
                 if attempt == ATTEMPTS - 1:
@@ -73,11 +73,11 @@ class ServerReports:
         if report is not None and report.samples:
             await self._history.add(org, server_id, report.samples)
 
-    async def _write(self, org: OrgId, told: Told) -> None:
-        kept = await self._store.find(org, ServerObserved, observed_id(told.server_id))
-        task = await self._store.find(org, Task, told.task_id) if told.task_id else None
-        if task is not None and (task.node_id != told.node_id or task.target != told.server_id):
-            task = None  # not this node's to speak about
+    async def _write(self, org: OrgId, told: Told, *, first: bool) -> None:
+        task = await self._task_of(org, told)
+        kept = None
+        if not (first and task is not None and never_told(task)):  # should it be there after all, the batch meets it
+            kept = await self._store.find(org, ServerObserved, observed_id(told.server_id))
         if task is not None and told.of_another_command(task):
             told = replace(told, outcome=None)
         if task is not None and task.state.final:
@@ -86,11 +86,9 @@ class ServerReports:
                 await self.erase(org, batch, told.server_id, told.node_id)
                 await batch.commit()
             task = None
-        server = None
-        if kept is None or kept.node_id != told.node_id:
+        if task is None and (kept is None or kept.node_id != told.node_id):
             server = await self._store.find(org, Server, told.server_id)
-            speaks = server is not None and server.node_id == told.node_id
-            if not speaks and task is None:
+            if server is None or server.node_id != told.node_id:
                 return
         batch = self._store.batch(org)
         over = end_of(task, told, self._clock.now())
@@ -102,15 +100,21 @@ class ServerReports:
             batch.replace(written)
             await self._keep_ledger(org, batch, written, told)
         if over is not None:
-            await self._consequences(org, batch, over, told, server)
+            await self._consequences(org, batch, over, told)
         await batch.commit()
 
-    async def _consequences(self, org: OrgId, batch: Batch, task: Task, told: Told, server: Server | None) -> None:
+    async def _task_of(self, org: OrgId, told: Told) -> Task | None:
+        """The task that a report tells of, if it is this node's to speak about."""
+        task = await self._store.find(org, Task, told.task_id) if told.task_id else None
+        mine = task is not None and task.node_id == told.node_id and task.target == told.server_id
+        return task if mine else None
+
+    async def _consequences(self, org: OrgId, batch: Batch, task: Task, told: Told) -> None:
         """What the end of a task brings with it, in the same batch."""
         if task.kind is TaskKind.DELETE and task.state is TaskState.SUCCEEDED:
-            await self.erase(org, batch, told.server_id, told.node_id, server)
+            await self.erase(org, batch, told.server_id, told.node_id)
         elif task.kind is TaskKind.RECONCILE and task.state is TaskState.SUCCEEDED and task.spec["remove"]:
-            server = server or await self._store.find(org, Server, told.server_id)
+            server = await self._store.find(org, Server, told.server_id)
             if server is None or server.desired.removed:
                 await self.erase(org, batch, told.server_id, told.node_id, server)
 

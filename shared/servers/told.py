@@ -103,6 +103,11 @@ def seen(
     return ServerObserved(id=observed_id(told.server_id), org_id=org, server_id=told.server_id, **fields)
 
 
+def never_told(task: Task) -> bool:
+    """Whether nothing is likely to be known of a server yet: it is made by this task, of which no node has told."""
+    return task.kind is TaskKind.PROVISION and task.state is TaskState.PENDING and task.attempt == 1
+
+
 def cleaned_late(task: Task, told: Told) -> bool:
     """Whether the node was away for longer than its deletion's time, and has cleaned now."""
     done = told.outcome is not None and told.outcome.status is Status.SUCCEEDED

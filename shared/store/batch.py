@@ -53,7 +53,8 @@ class Batch:
     """Collects writes and commits them at once: `await store.batch(org).create(a).replace(b).commit()`."""
 
     def __init__(self, database: Database, clock: Clock, org: OrgId, container: str, key: list[str]) -> None:
-        self._database, self._clock, self._org = database, clock, org
+        self._database, self._org = database, org
+        self.at = clock.now()  # the time that its documents are stamped with
         self._container, self._key = container, key
         self._operations: list[Operation] = []
         self._models: list[type[Document]] = []
@@ -103,7 +104,7 @@ class Batch:
         check_patch(model, operations)
         check_id(id, f"{model.__name__} {id}")
         stamps = [
-            {"op": "set", "path": "/updated_at", "value": rfc3339(self._clock.now())},
+            {"op": "set", "path": "/updated_at", "value": rfc3339(self.at)},
             {"op": "set", "path": "/write_id", "value": self._mark},
         ]
         self._marked = self._marked or id
@@ -173,7 +174,7 @@ class Batch:
         if document.org_id != self._org:
             raise ValueError(f"{document.id} is not of {self._org}")
         body = document.to_wire()
-        body["updated_at"], body["write_id"] = rfc3339(self._clock.now()), self._mark
+        body["updated_at"], body["write_id"] = rfc3339(self.at), self._mark
         self._marked = self._marked or document.id
         if new or body["created_at"].startswith("1970-"):
             body["created_at"] = body["updated_at"]

@@ -57,7 +57,7 @@ CONTAINERS: Final = {
         Container(
             "tenants",
             ("/org_id",),
-            "organization, members, roles, nodes, servers, ports, reservations, tasks, schedules, subscription, audit trail",
+            "organization, members, roles, nodes, servers, ports, reservations, tasks, schedules, subscription, audit trail, requests' keys",
         ),
         Container("usage", ("/org_id", "/period"), "append-only usage ledger and its rollups"),
         Container(

@@ -39,8 +39,8 @@ async def test_sent_twice_it_is_one_message_and_after_its_life_another(
     await services.namespaces.make_queue(node.namespace, node.queue)
     by = Actor(kind="user", id="usr_1")
 
-    async def ask() -> None:
-        await services.node_commands.ask(ORG, "tsk_1", NODE, CommandType.NODE_PING, flows=Begun(), by=by)
+    async def again() -> None:
+        await services.node_commands.again(ORG, NODE, "tsk_1", flows=Begun())
 
     def waiting() -> list[str]:
         with (
@@ -50,12 +50,12 @@ async def test_sent_twice_it_is_one_message_and_after_its_life_another(
             return [str(message.message_id) for message in receiver.peek_messages(9, timeout=20)]
 
     try:
-        await ask()
-        await ask()
+        await services.node_commands.ask(ORG, "tsk_1", NODE, CommandType.NODE_PING, flows=Begun(), by=by)
+        await again()
         assert waiting() == [command_id("tsk_1", STEP)]
         clock.advance(LIFE.total_seconds())
-        await ask()
-        await ask()
+        await again()
+        await again()
         first, second = waiting()
         assert second.startswith(f"{first}-"), "within a life it is one, and another life is another message"
     finally:

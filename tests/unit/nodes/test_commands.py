@@ -95,9 +95,11 @@ async def asked(services: Services, id: str) -> None:
 async def test_a_request_that_is_tried_again_is_one_command(services: Services) -> None:
     await enrolled(services)
     flows, by = Begun(), Actor(kind="user", id="usr_1")
-    for _ in range(2):
-        made = await services.node_commands.ask(ORG, "tsk_0", NODE, CommandType.NODE_PING, flows=flows, by=by)
-        assert (made.id, made.state) == ("tsk_0", "sent")
+    made = await services.node_commands.ask(ORG, "tsk_0", NODE, CommandType.NODE_PING, flows=flows, by=by)
+    with pytest.raises(AlreadyExists):
+        await services.node_commands.ask(ORG, "tsk_0", NODE, CommandType.NODE_PING, flows=flows, by=by)
+    again = await services.node_commands.again(ORG, NODE, "tsk_0", flows=flows)
+    assert (made.id, made.state) == (again.id, again.state) == ("tsk_0", "sent")
     assert flows.names == {"tsk_0": "node_command", "tsk_0.send": "resend_node_command"}  # the broker is away
     trail = await services.audit.page(ORG)
     assert [event.entry.action for event in trail.items] == ["node.command_sent"]
@@ -139,7 +141,7 @@ async def test_a_door_that_died_before_the_flow_leaves_no_command_for_ever(servi
     assert (told.state, told.outcome["code"]) == ("timed_out", "no_report")
 
     flows = Begun()
-    again = await commands.ask(ORG, "tsk_3", NODE, CommandType.NODE_PING, flows=flows, by=by)
+    again = await commands.again(ORG, NODE, "tsk_3", flows=flows)
     assert (again.state, (await commands.read(ORG, NODE, "tsk_3")).state) == ("sent", "sent")
     assert flows.names == {"tsk_3": "node_command", "tsk_3.send": "resend_node_command"}
     assert flows.inputs["tsk_3"]["deadline"] == rfc3339(clock.now() + LIFE)
@@ -151,6 +153,6 @@ async def test_a_request_that_comes_again_after_the_answer_sends_nothing(service
     await enrolled(services)
     await asked(services, "tsk_4")
     await services.node_commands.end(ORG, NODE, "tsk_4", GOOD)
-    flows, by = Begun(), Actor(kind="user", id="usr_1")
-    found = await services.node_commands.ask(ORG, "tsk_4", NODE, CommandType.NODE_PING, flows=flows, by=by)
+    flows = Begun()
+    found = await services.node_commands.again(ORG, NODE, "tsk_4", flows=flows)
     assert (found.state, flows.names) == ("succeeded", {})
