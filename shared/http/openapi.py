@@ -146,7 +146,7 @@ def _parameters(route: Route, references: Any, schemas: Schema) -> list[Schema]:
         model = _expanded(references[(route.query, "validation")], schemas)
         found += [_query_parameter(name, schema, model) for name, schema in model["properties"].items()]
     if route.idempotent:
-        schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"}
+        schema = {"type": "string", "minLength": 1, "maxLength": 257, "pattern": '^"?[!#-~]{1,255}"?$'}
         text = "New for each creation; the same key gives the same reply for 24 hours."
         found.append(
             {"name": "Idempotency-Key", "in": "header", "required": True, "description": text, "schema": schema}

@@ -65,6 +65,8 @@ def responses_of(route: Route, references: Any) -> Schema:
         responses["429"] = limited_response(own) if own else {"$ref": "#/components/responses/RateLimited"}
     if route.auth is Auth.ADMIN:
         responses["401"] = {"description": "No key, or not the master key. The platform says so, without a body."}
+    if route.body is not None:
+        responses["411"] = {"description": "A chunked body: send Content-Length. The platform says so, without a body."}
     return dict(sorted(responses.items()))
 
 

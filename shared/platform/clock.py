@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from pydantic import AfterValidator, AwareDatetime, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
 
 
 class Clock(Protocol):
@@ -36,6 +37,20 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_DATE_AND_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:")
+
+
+def as_text(value: Any) -> Any:
+    """The value, if it is a moment or text that begins like one.
+
+    Raises:
+        ValueError: it is something else, such as a number, which pydantic would take for seconds since 1970.
+    """
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
+        return value
+    raise ValueError("expected date and time with an offset, such as 2026-01-31T09:30:00Z")
+
+
 def in_utc(moment: datetime) -> datetime:
     """The same moment in UTC.
 
@@ -48,7 +63,11 @@ def in_utc(moment: datetime) -> datetime:
         raise ValueError("in UTC it lies outside the years 1 to 9999") from None
 
 
-#: A moment in a model, in UTC whatever offset it came with. In JSON always `2026-01-31T09:30:00.000Z`: a store that sorts text sorts time.
+#: A moment in a model, in UTC whatever offset it came with. In JSON always `2026-01-31T09:30:00.000Z`: a store that
+#: sorts text sorts time.
 Timestamp = Annotated[
-    AwareDatetime, AfterValidator(in_utc), PlainSerializer(rfc3339, return_type=str, when_used="json")
+    AwareDatetime,
+    BeforeValidator(as_text),
+    AfterValidator(in_utc),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
 ]

@@ -68,7 +68,20 @@ def test_what_a_declaration_says_is_in_the_document(sample: dict[str, Any]) -> N
     assert create["description"] == "It is placed at once."
     assert create["security"] == [{"access_token": []}]
     assert [p["name"] for p in create["parameters"]] == ["Idempotency-Key"]
-    assert set(create["responses"]) == {"201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"}
+    assert set(create["responses"]) == {
+        "201",
+        "400",
+        "401",
+        "403",
+        "409",
+        "411",
+        "413",
+        "415",
+        "422",
+        "429",
+        "500",
+        "503",
+    }
     assert "`test_no_room_left`" in create["responses"]["403"]["description"]
     assert set(create["responses"]["201"]["headers"]) == {"X-Request-Id", "Location"}
 

@@ -22,3 +22,9 @@ def test_a_moment_that_utc_does_not_have_is_refused(text: str) -> None:
 def test_a_moment_without_an_offset_is_refused() -> None:
     with pytest.raises(ValidationError, match="timezone"):
         MOMENT.validate_python("2026-01-31T10:30:00")
+
+
+@pytest.mark.parametrize("value", [0.5, 1_767_225_600, "0.5", "1767225600", "2026-01-31", "now", "", None, True])
+def test_a_moment_is_written_out_and_no_number(value: object) -> None:
+    with pytest.raises(ValidationError, match="date and time with an offset"):
+        MOMENT.validate_python(value)
