@@ -37,7 +37,7 @@ REPORT_HANDLERS: Final = {
 }
 
 
-def report_handler(report: Report) -> Callable[[Services, Report], Awaitable[None]] | None:
+def report_handler(report: Report) -> Callable[[Services, Report], Awaitable[bool]] | None:
     """What to do with a report, beside waking the orchestration that waits for it."""
     place = REPORT_HANDLERS.get(report.type)
     if report.type is ReportType.COMMAND_RESULT and report.server_id is None:
@@ -45,7 +45,7 @@ def report_handler(report: Report) -> Callable[[Services, Report], Awaitable[Non
     if place is None:
         return None
     module, _, name = place.partition(":")
-    found: Callable[[Services, Report], Awaitable[None]] = getattr(import_module(module), name)
+    found: Callable[[Services, Report], Awaitable[bool]] = getattr(import_module(module), name)
     return found
 
 

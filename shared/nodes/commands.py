@@ -177,14 +177,20 @@ class NodeCommands:
         if found.state == "sent":
             await self._send(await self._services.nodes.get(org, found.node_id), found)
 
-    async def end(self, org: OrgId, node_id: str, id: str, outcome: Outcome) -> None:
-        """Write down what came of it; the first outcome stands, and only the command's own node may tell one."""
+    async def end(self, org: OrgId, node_id: str, id: str, outcome: Outcome) -> bool:
+        """Write down what came of it; the first outcome stands, and only the command's own node may tell one: else False."""
         changes = [
             {"op": "set", "path": "/state", "value": outcome.status.value},
             {"op": "set", "path": "/outcome", "value": codec.to_wire(outcome)},
         ]
-        with suppress(NotFound, PreconditionFailed):  # forgotten, ended before, or another node's
+        try:
             await self._services.store.patch(org, NodeCommand, id, changes, condition=_open_for(node_id))
+        except NotFound:  # forgotten
+            return False
+        except PreconditionFailed:  # ended before, or another node's
+            found = await self._services.store.find(org, NodeCommand, id)
+            return found is not None and found.node_id == node_id
+        return True
 
 
 def due(command: NodeCommand) -> datetime:
@@ -208,9 +214,9 @@ def event_of(id: str) -> str:
     return report_event(command_id(id, STEP))
 
 
-async def on_result(services: Services, report: Report) -> None:
+async def on_result(services: Services, report: Report) -> bool:
     """A command about the node itself has ended."""
     if report.task_id is None or report.command_id != command_id(report.task_id, STEP):
-        return
+        return False
     outcome = codec.from_wire(Outcome, report.payload)
-    await services.node_commands.end(OrgId(report.org_id), report.node_id, report.task_id, outcome)
+    return await services.node_commands.end(OrgId(report.org_id), report.node_id, report.task_id, outcome)

@@ -7,6 +7,7 @@ what is stored from a report is stored by what it says, not by how often it come
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("meridian.nodes")
 #: Raises an external event: instance id, event name, JSON.
 Raise = Callable[[str, str, str], Awaitable[None]]
-#: What is done with a report, and which of those belongs to a report: other domains name theirs.
-Handler = Callable[["Services", Report], Awaitable[None]]
+#: What is done with a report, and which of those belongs to a report: other domains name theirs. It says whether the
+#: report's task is its node's to speak about: only then is told who waits for it.
+Handler = Callable[["Services", Report], Awaitable[bool]]
 HandlerOf = Callable[[Report], Handler | None]
 
 
@@ -45,6 +47,9 @@ class ReportRefused(Fault):
 MAX_SEEN: Final = 20_000
 #: What may go well when the message comes again: something behind does not answer, or many writers met.
 AGAIN: Final = frozenset({Kind.UNAVAILABLE, Kind.PRECONDITION_FAILED})
+#: What a signed report can say that no handler expects (a time in the year 3,000,000). It will not do better a second time,
+#: and would take with it the reports of others that came in the same batch.
+ABSURD: Final = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
 class Reports:
@@ -68,7 +73,8 @@ class Reports:
             try:
                 report = await self._open(body)
             except (ReportRefused, CertificateRefused) as refusal:
-                await self._note_refusal(body, refusal.reason)
+                with contextlib.suppress(*ABSURD):  # what it claims to be need be no name of anything
+                    await self._note_refusal(body, refusal.reason)
             else:
                 lanes.setdefault(_lane_of(report), []).append(report)
         done = await asyncio.gather(*(self._work(lane, raise_event) for lane in lanes.values()), return_exceptions=True)
@@ -104,16 +110,19 @@ class Reports:
 
     async def _handle(self, report: Report, raise_event: Raise) -> None:
         telemetry.counter("nodes.reports", "{report}").add(1, {"type": report.type.value})
+        theirs = False
         try:
             handler = self._handler_of(report)
-            if handler is not None:
-                await handler(self._services, report)
-        except (Fault, codec.WireError) as error:
-            if isinstance(error, Fault) and error.kind in AGAIN:
+            theirs = handler is not None and await handler(self._services, report)
+        except Fault as error:
+            if error.kind in AGAIN:
                 raise
             # It will not do better a second time: a server that is deleted meanwhile, say.
             _log.warning("a report of %s was not taken: %s", report.node_id, error)
-        if report.type is ReportType.COMMAND_RESULT and report.task_id and report.command_id:
+        except ABSURD as error:
+            telemetry.counter("nodes.reports_refused", "{report}").add(1)
+            _log.warning("a report of %s says what cannot be: %s: %s", report.node_id, type(error).__name__, error)
+        if theirs and report.type is ReportType.COMMAND_RESULT and report.task_id and report.command_id:
             await raise_event(report.task_id, report_event(report.command_id), json.dumps(report.payload))
 
     async def _note_refusal(self, body: bytes, reason: str) -> None:
@@ -149,7 +158,7 @@ def _claim(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-async def on_event(services: Services, report: Report) -> None:
+async def on_event(services: Services, report: Report) -> bool:
     """Something that the node's owner should know goes to the trail."""
     event = codec.from_wire(NodeEvent, report.payload)
     actor, target = Actor(kind="agent", id=report.node_id), Target(kind="node", id=report.node_id)
@@ -163,9 +172,10 @@ async def on_event(services: Services, report: Report) -> None:
         after={"code": event.code[:64], "count": event.count},
         reason=event.detail[:500],
     )
+    return True
 
 
-async def on_inventory(services: Services, report: Report) -> None:
+async def on_inventory(services: Services, report: Report) -> bool:
     """What the machine has now."""
     hardware = codec.from_wire(Hardware, report.payload.get("hardware"))
     platform = codec.from_wire(Platform, report.payload.get("platform"))
@@ -178,3 +188,4 @@ async def on_inventory(services: Services, report: Report) -> None:
             node if node.inventory == inventory else node.having(inventory=inventory, drivers=(platform.driver,))
         ),
     )
+    return True

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.messaging.codec import from_wire
 from shared.messaging.reports import Outcome, Report, Status
@@ -34,6 +34,13 @@ ATTEMPTS: Final = 10
 NOT_INSTALLED: Final = ("absent", "install_failed")
 
 
+class Heard(NamedTuple):
+    """What a node may speak about: the report's server, its task."""
+
+    server: bool
+    task: bool
+
+
 class ServerReports:
     """Writes reports down."""
 
@@ -51,8 +58,9 @@ class ServerReports:
         payload: Mapping[str, Any],
         outcome: Outcome | None = None,
         command_id: str | None = None,
-    ) -> None:
-        """Write one report down. `outcome` is there when a command has ended; its result may hold the report.
+    ) -> bool:
+        """Write one report down; whether its task is the node's. `outcome` is there when a command has ended: its result
+        may hold the report.
 
         Args: `command_id` names the command that has ended; None takes it for the task's present attempt.
 
@@ -64,18 +72,19 @@ class ServerReports:
         told = Told(node_id, server_id, task_id, report, outcome, command_id)
         for attempt in range(ATTEMPTS):
             try:
-                await self._write(org, told, first=attempt == 0)
+                heard = await self._write(org, told, first=attempt == 0)
                 break
             except (PreconditionFailed, AlreadyExists, NotFound):
                 if attempt == ATTEMPTS - 1:
                     raise
             await asyncio.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads writers
-        if report is not None and report.samples:
+        if heard.server and report is not None and report.samples:
             await self._history.add(org, server_id, report.samples)
+        return heard.task
 
-    async def _write(self, org: OrgId, told: Told, *, first: bool) -> None:
+    async def _write(self, org: OrgId, told: Told, *, first: bool) -> Heard:
         task = await self._task_of(org, told)
-        kept = None
+        theirs, kept = task is not None, None
         if not (first and task is not None and never_told(task)):  # should it be there after all, the batch meets it
             kept = await self._store.find(org, ServerObserved, observed_id(told.server_id))
         if task is not None and told.of_another_command(task):
@@ -89,7 +98,7 @@ class ServerReports:
         if task is None and (kept is None or kept.node_id != told.node_id):
             server = await self._store.find(org, Server, told.server_id)
             if server is None or server.node_id != told.node_id:
-                return
+                return Heard(server=False, task=theirs)
         batch = self._store.batch(org)
         over = end_of(task, told, self._clock.now())
         observed = seen(org, kept, told, task, over)
@@ -102,6 +111,7 @@ class ServerReports:
         if over is not None:
             await self._consequences(org, batch, over, told)
         await batch.commit()
+        return Heard(server=True, task=theirs)
 
     async def _task_of(self, org: OrgId, told: Told) -> Task | None:
         """The task that a report tells of, if it is this node's to speak about."""
@@ -156,12 +166,12 @@ class ServerReports:
 # ---------------------------------------------------------------- who takes which report (see the composition root)
 
 
-async def on_result(services: Services, report: Report) -> None:
+async def on_result(services: Services, report: Report) -> bool:
     """A command about a server has ended."""
     if report.server_id is None:
-        return
+        return False
     outcome = from_wire(Outcome, report.payload)
-    await services.server_reports.take(
+    theirs = await services.server_reports.take(
         OrgId(report.org_id),
         report.node_id,
         server_id=report.server_id,
@@ -172,9 +182,10 @@ async def on_result(services: Services, report: Report) -> None:
     )
     if outcome.status is Status.REJECTED and report.task_id is not None:  # expired, say: it has not what is desired
         await services.reconciler.doubt(OrgId(report.org_id), report.node_id)
+    return theirs
 
 
-async def on_report(services: Services, report: Report) -> None:
+async def on_report(services: Services, report: Report) -> bool:
     """How a server is, told by itself."""
     if report.server_id is not None:
         await services.server_reports.take(
@@ -184,9 +195,11 @@ async def on_report(services: Services, report: Report) -> None:
             task_id=report.task_id,
             payload=report.payload,
         )
+    return True
 
 
-async def on_console(services: Services, report: Report) -> None:
+async def on_console(services: Services, report: Report) -> bool:
     """Lines of a console that somebody watches."""
     if report.server_id is not None:
         await services.consoles.keep(OrgId(report.org_id), report.node_id, report.server_id, report.payload)
+    return True
