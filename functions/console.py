@@ -30,9 +30,9 @@ class Watch(In):
 
 
 class Line(In):
-    """One line for the game."""
+    """One line for the game, without control characters."""
 
-    line: str = Field(min_length=1, max_length=2000, pattern=r"^[^\r\n]+$")
+    line: str = Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0a-\x1f\x7f-\x9f]+$")
 
 
 @routes.get("/v1/servers/{server_id}/console", permission=Permission.CONSOLE_READ, resource="server_id")

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 MAX_TEXT = 256 * 1024  # one text field; a whole message is bounded by its envelope
 MAX_ITEMS = 2048  # elements of one list or keys of one map
+MAX_INT = 2**53  # beyond it JSON's readers disagree about what a number is (RFC 8259, section 6)
 
 
 class WireError(ValueError):
@@ -177,6 +178,8 @@ def _read_scalar(hint: type, value: object, path: str) -> Any:
         return float(value)
     if type(value) is not hint:  # exact: True is no number
         raise WireError(f"{path}: expected {hint.__name__}, got {_name(value)}")
+    if hint is int and not -MAX_INT < typing.cast(int, value) < MAX_INT:
+        raise WireError(f"{path}: a number of {typing.cast(int, value).bit_length()} bits is out of bounds")
     if hint is float and not (-1e15 < typing.cast(float, value) < 1e15):
         raise WireError(f"{path}: {value} is out of bounds")
     if hint is str and len(typing.cast(str, value)) > MAX_TEXT:

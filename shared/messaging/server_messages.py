@@ -5,11 +5,22 @@ Commands and reports travel in the signed envelopes; these are their contents.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from shared.messaging.server_install import require
 from shared.messaging.server_spec import ServerSpec
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # all but the tabulator
+_LATEST: Final = 32_503_680_000.0  # the year 3000, in seconds since the epoch: calendars end, and readers must not
+
+
+def _require_times(of: object, *names: str) -> None:
+    """Times that every reader can show."""
+    for name in names:
+        at = getattr(of, name)
+        require(at is None or 0 <= at < _LATEST, f"{name}: {at} is no time between 1970 and 3000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,8 @@ class SendLine:
 
     def __post_init__(self) -> None:
         require(0 < len(self.line) <= 2000, "line: 1 to 2000 characters")
-        require("\n" not in self.line and "\r" not in self.line, "line: one line only")
+        # A terminal (games in containers have one) takes control characters for keys: Ctrl-C would end the game.
+        require(_CONTROL.search(self.line) is None, "line: one line, without control characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +140,9 @@ class StepReport:
     output: tuple[str, ...] = ()  # the last lines of what ran
     taken: tuple[TakenPort, ...] | None = None
 
+    def __post_init__(self) -> None:
+        _require_times(self, "started_at")
+
 
 @dataclass(frozen=True, slots=True)
 class Players:
@@ -164,6 +179,9 @@ class Observed:
     last_lines: tuple[str, ...] = ()  # after a crash
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        _require_times(self, "at", "started_at", "ready_at", "next_start_at")
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -173,6 +191,9 @@ class Sample:
     cpu_percent: float = 0.0
     memory_mib: float = 0.0
     players: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_times(self, "at")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from shared.messaging.codec import from_wire
+from shared.messaging.codec import WireError, from_wire
+from shared.messaging.limits import CLOCK_LEEWAY
 from shared.messaging.reports import Outcome, Report, Status
 from shared.messaging.server_messages import ServerReport
 from shared.placement.models import PortKey
@@ -69,6 +70,8 @@ class ServerReports:
         """
         raw = payload if outcome is None else outcome.result.get("report")
         report = from_wire(ServerReport, raw) if raw else None
+        if report is not None and report.observed.at > (self._clock.now() + CLOCK_LEEWAY).timestamp():
+            raise WireError("observed.at: it is yet to come, and would stand above all that comes before it")
         told = Told(node_id, server_id, task_id, report, outcome, command_id)
         for attempt in range(ATTEMPTS):
             try:

@@ -20,7 +20,7 @@ from shared.messaging import jws
 from shared.messaging.codec import to_wire
 from shared.messaging.commands import command_id, report_event
 from shared.messaging.reports import REPORT_KIND, NodeEvent, Outcome, Report, ReportType, Status
-from shared.messaging.server_messages import Observed, Sample, ServerReport, StepReport
+from shared.messaging.server_messages import Observed, Sample, ServerReport
 from shared.nodes.commands import STEP
 from shared.nodes.models import Node, NodeCommand
 from shared.platform.ids import NodeId, OrgId
@@ -93,10 +93,11 @@ def observed(**changes: Any) -> Observed:
     return Observed(**{"server_id": SERVER, "revision": 1, "state": "running", "at": 1.0, **changes})
 
 
-STEPS = (StepReport("install", "running", started_at=FAR),)
+TOLD = {"observed": to_wire(observed()), "task_id": "TASK"}
+STEP_THEN = {"name": "install", "state": "running", "started_at": FAR}
 ABSURD: dict[str, tuple[ReportType, Any, dict[str, Any]]] = {
-    "a step of another age": (ReportType.SERVER_REPORT, ServerReport(observed(), "TASK", STEPS), {"task_id": "TASK"}),
-    "a minute of another age": (ReportType.SERVER_REPORT, ServerReport(observed(), samples=(Sample(FAR),)), {}),
+    "a step of another age": (ReportType.SERVER_REPORT, {**TOLD, "steps": [STEP_THEN]}, {"task_id": "TASK"}),
+    "a minute of another age": (ReportType.SERVER_REPORT, {**TOLD, "samples": [{"at": FAR}]}, {}),
     "an id that is a path": (ReportType.SERVER_REPORT, ServerReport(observed()), {"server_id": "a/../b?c#d"}),
     "a task that is a path": (ReportType.COMMAND_RESULT, Outcome(Status.SUCCEEDED), {"task_id": "../x", "command_id": "c"}),
     "an outcome that is none": (ReportType.COMMAND_RESULT, {"status": "fine"}, {"task_id": "tsk_1", "command_id": "c"}),
@@ -180,3 +181,17 @@ async def test_a_servers_task_and_its_minutes_are_its_nodes_to_tell_of(services:
     await services.reports.take([own.report(ReportType.COMMAND_RESULT, said, **about)], waiting)
     await services.reports.take([own.report(ReportType.SERVER_REPORT, minutes, server_id=server)], waiting)
     assert (waiting.told, await known()) == ([(task, report_event("cmd_x"))], 1)
+
+
+async def test_what_is_yet_to_come_does_not_stand_above_what_is_told_now(services: Services) -> None:
+    own, server = await joined(services), services.ids.new("srv")
+    now = services.clock.now().timestamp()
+    await services.store.create(
+        ORG,
+        ServerObserved(id=observed_id(server), org_id=ORG, server_id=server, node_id=own.id, state="starting", at=1.0),
+    )
+    for state, at in (("crash_loop", now + 3600), ("running", now)):
+        said = ServerReport(observed(server_id=server, state=state, at=at))
+        await services.reports.take([own.report(ReportType.SERVER_REPORT, said, server_id=server)], Waiting())
+    kept = await services.store.get(ORG, ServerObserved, observed_id(server))
+    assert (kept.state, kept.at) == ("running", now)
