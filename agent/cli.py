@@ -99,6 +99,7 @@ def _enroll(config: Config, options: argparse.Namespace) -> int:
     from agent.api import ApiRefused, ApiUnreachable
     from agent.enrol import enrol
     from agent.identity import IdentityError
+    from agent.lock import AlreadyRunning, hold
 
     token = options.token or os.environ.get("MERIDIAN_AGENT_TOKEN") or ""
     if token == "-":  # noqa: S105
@@ -106,7 +107,10 @@ def _enroll(config: Config, options: argparse.Namespace) -> int:
     if not token.strip():
         return _fail("a token is needed: --token, MERIDIAN_AGENT_TOKEN, or --token - to read it from stdin")
     try:
-        done = asyncio.run(enrol(config, token, options.name, options.root_sha256, force=options.force))
+        with hold(config.path):
+            done = asyncio.run(enrol(config, token, options.name, options.root_sha256, force=options.force))
+    except AlreadyRunning as error:
+        return _fail(f"{error}; stop it first")
     except (ApiRefused, ApiUnreachable, IdentityError) as error:
         return _fail(error)
     _say(f"enrolled as {done.name} ({done.node_id}); papers in {config.path}")
@@ -115,11 +119,14 @@ def _enroll(config: Config, options: argparse.Namespace) -> int:
 
 def _run(config: Config, _: argparse.Namespace) -> int:
     from agent.app import Agent
-    from agent.identity import IdentityError
+    from agent.identity import Identity, IdentityError
     from agent.lock import AlreadyRunning, hold
     from agent.storage import StorageError
 
     try:
+        Identity(
+            config.path
+        )  # before the folder is held: a unit that waits for its papers must not keep `enroll` from them
         with hold(config.path):
             return asyncio.run(_run_agent(Agent(config)))
     except (IdentityError, StorageError, AlreadyRunning) as error:

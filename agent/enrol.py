@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from agent import __version__
 from agent.api import Api
 from agent.config import Config
-from agent.identity import KEY, NODE, Identity, IdentityError, check_certificate, load_key, make_csr, make_key
+from agent.identity import (
+    KEY,
+    NODE,
+    Identity,
+    IdentityError,
+    check_certificate,
+    key_for,
+    load_key,
+    make_csr,
+    make_key,
+)
 from agent.metrics import read_hardware, read_platform
 from shared.messaging.agent_api import EnrolAnswer, EnrolRequest
 
@@ -28,24 +38,24 @@ async def enrol(
 ) -> Enrolled:
     """Enrol this machine.
 
-    A key that is already there is used again: when the answer was lost on its way, the same call with the same key
-    is answered again, though the token is spent.
+    A key that was made for this token is used again: when the answer was lost on its way, the same call with the same
+    key is answered again, though the token is spent. The papers and the key in use stay until new ones have come.
 
     Raises:
         IdentityError: it is enrolled already, or what came back does not fit.
         ApiRefused: the token is unknown, spent or expired.
         ApiUnreachable: no answer.
     """
-    if Identity.enrolled(config.path) and not force:
+    enrolled, token = Identity.enrolled(config.path), token.strip()
+    if enrolled and not force:
         raise IdentityError(f"this machine is enrolled already ({config.path / NODE}); --force enrols it anew")
     if not config.api_url:
         raise IdentityError("where is the control plane? --api-url https://...")
-    key_file = config.path / KEY
-    reuse = key_file.exists() and not Identity.enrolled(config.path)
-    key = load_key(key_file) if reuse else make_key(key_file)
+    key_file = config.path / (key_for(token) if enrolled else KEY)
+    key = load_key(key_file) if key_file.exists() else make_key(key_file)
     platform = read_platform(config.driver)
     request = EnrolRequest(
-        token=token.strip(),
+        token=token,
         csr_pem=make_csr(key, name or platform.hostname),
         agent_version=__version__,
         platform=platform,
@@ -57,7 +67,7 @@ async def enrol(
     if root_sha256:
         _check_root(answer.root_pem, root_sha256)
     check_certificate(key, answer.certificate, answer.root_pem)
-    Identity.save_enrolment(config.path, config.api_url, answer)
+    Identity.save_enrolment(config.path, config.api_url, answer, key_file)
     return Enrolled(answer.node_id, answer.name, force)
 
 

@@ -77,6 +77,11 @@ def load_key(path: Path) -> jws.PrivateKey:
     return key
 
 
+def key_for(token: str) -> str:
+    """The name of the key that is made for one token, beside the one in use until that token has brought papers."""
+    return f"{KEY}.{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+
+
 def make_csr(key: jws.PrivateKey, name: str) -> str:
     """A request for a certificate. The name in it is decoration: the control plane decides who the node is."""
     from cryptography import x509
@@ -155,12 +160,18 @@ class Identity:
         return (folder / NODE).exists()
 
     @staticmethod
-    def save_enrolment(folder: Path, api_url: str, answer: EnrolAnswer) -> None:
-        """Keep what enrolment gave."""
+    def save_enrolment(folder: Path, api_url: str, answer: EnrolAnswer, key_file: Path) -> None:
+        """Keep what enrolment gave, and of all keys the one that it is for.
+
+        Timeline of a crash: see `renewed`.
+        """
         papers = Papers(
             api_url, answer.node_id, answer.org_id, answer.name, answer.domain, answer.certificate, answer.root_pem
         )
         write_private(folder / NODE, codec.to_json(papers))
+        key_file.replace(folder / KEY)
+        for left in folder.glob(f"{KEY}.*"):
+            left.unlink()
 
     def renewed(self, certificate: Certificate) -> None:
         """Change to a new certificate, and to the key that was made for it.
@@ -192,16 +203,24 @@ def _load(folder: Path) -> tuple[Papers, jws.PrivateKey]:
         raise IdentityError(f"{folder / NODE} is damaged: {error}") from None
     from cryptography import x509
 
-    leaf = x509.load_pem_x509_certificates(papers.certificate.chain_pem.encode())[0]
+    try:
+        leaf = x509.load_pem_x509_certificates(papers.certificate.chain_pem.encode())[0]
+    except ValueError as error:
+        raise IdentityError(f"{folder / NODE} is damaged: {error}") from None
     wanted = _public_bytes(leaf.public_key())
-    for name in (KEY, NEW_KEY):
-        if (folder / name).exists():
-            key = load_key(folder / name)
+    problem = IdentityError(f"the key in {folder / KEY} is not that of the certificate; enrol this node again")
+    for file in (folder / KEY, *folder.glob(f"{KEY}.*")):
+        if file.exists():
+            try:
+                key = load_key(file)
+            except IdentityError as error:  # damaged; the one that fits may lie beside it
+                problem = error
+                continue
             if _public_bytes(key.public_key()) == wanted:
-                if name == NEW_KEY:
-                    (folder / NEW_KEY).replace(folder / KEY)
+                if file.name != KEY:
+                    file.replace(folder / KEY)
                 return papers, key
-    raise IdentityError(f"the key in {folder / KEY} is not that of the certificate; enrol this node again")
+    raise problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from shared.composition import services
 from shared.http import Auth, Call, In, Reply, Routes
 from shared.messaging import agent_api, codec
 from shared.nodes.certificates import Holder
-from shared.nodes.errors import BadCsr, EnrolmentRefused, ProtocolTooOld
+from shared.nodes.errors import BadCsr, EnrolmentRefused, NodeStateConflict, ProtocolTooOld
 from shared.platform.errors import Internal
 
 routes = Routes("agent", services)
@@ -82,20 +82,23 @@ def _json(answer: object) -> Reply:
 
 @routes.post(
     "/v1/agent/enroll", auth=Auth.ANONYMOUS, organization=False, rate="sign_in", response=EnrolReply,
-    problems=[EnrolmentRefused, BadCsr, ProtocolTooOld],
+    problems=[EnrolmentRefused, BadCsr, ProtocolTooOld, NodeStateConflict],
 )  # fmt: skip
 async def enroll(call: Call, body: EnrolBody) -> Reply:
     """Join a machine: spend a one-time token for a node and its certificate."""
     return _json(await call.services.joining.redeem(body.root, call.request.address))
 
 
-@routes.post("/v1/agent/certificates", auth=Auth.AGENT, rate="agent", response=CertificateReply, problems=[BadCsr])
+@routes.post(
+    "/v1/agent/certificates", auth=Auth.AGENT, rate="agent", response=CertificateReply,
+    problems=[BadCsr, NodeStateConflict],
+)  # fmt: skip
 async def renew_certificate(call: Call, body: RenewBody) -> Reply:
     """A further certificate, for a key that the node made; the present one stands until its end."""
     return _json(await call.services.joining.renew(_holder(call), body.root.csr_pem, call.request.address))
 
 
-@routes.post("/v1/agent/session", auth=Auth.AGENT, rate="agent", response=SessionReply)
+@routes.post("/v1/agent/session", auth=Auth.AGENT, rate="agent", response=SessionReply, problems=[NodeStateConflict])
 async def open_session(call: Call, body: Nothing) -> Reply:  # noqa: ARG001  # what is signed is an empty object
     """Access to the node's own queue and to the queue of reports, for an hour."""
     return _json(await call.services.nodes.session(_holder(call).org, _holder(call).node))

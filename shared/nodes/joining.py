@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +24,9 @@ from shared.nodes.models import (
 )
 from shared.nodes.rules import accepted_protocol, name_for
 from shared.nodes.x509 import key_digest
-from shared.platform.errors import AlreadyExists, NotFound
+from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import NodeId, OrgId
+from shared.store.batch import CONFLICT_ATTEMPTS
 
 if TYPE_CHECKING:
     from shared.composition import Services
@@ -114,6 +116,8 @@ class Joining:
                 "drivers": (request.platform.driver,),
             }
             return await services.store.update(org, Node, node_id, lambda node: node.having(**changes))
+        if enrolment.again or enrolment.used_at is not None:
+            raise EnrolmentRefused("the node that this token is for is forgotten: enrol the machine as a new one")
         shard, place = await services.fleet.join(node_id, org)
         node = Node(
             id=node_id,
@@ -157,8 +161,16 @@ class Joining:
         target = Target(kind="node", id=node.id, name=node.name)
         after = {"enrolment": enrolment.id, "thumbprint": certificate.thumbprint}
         entry = services.audit.entry(org, actor, "node.enrolled", target, after=after)
-        used = enrolment if enrolment.used_at else enrolment.having(used_at=services.clock.now())
-        await services.store.batch(org).create(certificate).replace(used).create(entry).commit()
+        for _ in range(CONFLICT_ATTEMPTS):
+            used = enrolment if enrolment.used_at else enrolment.having(used_at=services.clock.now())
+            with suppress(PreconditionFailed):
+                await services.store.batch(org).create(certificate).replace(used).create(entry).commit()
+                return
+            # Another try of this very call was faster, or somebody revokes the token in this moment.
+            enrolment = await services.store.get(org, Enrolment, enrolment.id)
+            if enrolment.revoked_at is not None:
+                break
+        raise EnrolmentRefused("the token was revoked in this moment, or is asked for too often at once")
 
     async def remember(self, node: Node, issued: Issued) -> NodeCertificate:
         """Make a certificate known to the lookup; what comes back is the node's record of it, not yet stored."""

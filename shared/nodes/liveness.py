@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -93,6 +94,15 @@ class Fleet:
             Shards, SHARDS_ID, lambda found: found if found.count > number + 1 else found.having(count=number + 2)
         )
         return await self.join(node, org)
+
+    async def leave(self, shard: int, place: int) -> None:
+        """The node at this place is let go: its silence is what its owner wants, and nothing to tell. May be repeated."""
+
+        def go(roster: Roster) -> Roster:
+            return roster if place in roster.gone else roster.having(gone=(*roster.gone, place))
+
+        with suppress(NotFound):
+            await self._directory.update(Roster, Roster.id_of(shard), go)
 
     async def _ensure(self, model: type[F], empty: F) -> F:
         found = await self._directory.find(model, empty.id)
@@ -240,10 +250,12 @@ class Fleet:
             await self._tell(number, roster, before, on_change)
         moment, now = self._clock.now(), self._now()
         since = now if now - before.swept_at > SWEEP_GAP_SECONDS else before.listening_since
-        was = _padded(before.found, len(roster.nodes))
+        was, gone = _padded(before.found, len(roster.nodes)), frozenset(roster.gone)
         # Our absence makes nobody silent; but who was silent before it must be heard to be back.
         there = [
-            presence(pulse.heard(place), moment, 0 if earlier in (Presence.SILENT, Presence.LOST) else since)
+            Presence.WAITING
+            if place in gone
+            else presence(pulse.heard(place), moment, 0 if earlier in (Presence.SILENT, Presence.LOST) else since)
             for place, earlier in enumerate(was)
         ]
         letters = "".join(_LETTERS[one] for one in there)
@@ -272,7 +284,7 @@ def _changes(roster: Roster, sweep: Sweep, at: datetime) -> list[Change]:
         for (node, org), before, after in zip(
             roster.nodes, _padded(sweep.was, size), _padded(sweep.found, size), strict=True
         )
-        if before is not after and before is not Presence.WAITING
+        if before is not after and Presence.WAITING not in (before, after)
     ]
 
 

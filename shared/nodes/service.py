@@ -155,6 +155,7 @@ class Nodes:
             )
         await services.papers.revoke_all(org, node_id, "decommissioned", by)
         await services.namespaces.remove_queue(node.namespace, node.queue)
+        await services.fleet.leave(node.shard, node.place)
         return node
 
     async def let_all_go(self, org: OrgId, reason: str, *, by: Actor) -> None:
@@ -191,9 +192,15 @@ class Nodes:
     # ---------------------------------------------------------------- what agents ask
 
     async def session(self, org: OrgId, node_id: NodeId) -> SessionAnswer:
-        """Access to exactly the node's queue and the reports', for an hour."""
+        """Access to exactly the node's queue and the reports', for an hour.
+
+        Raises:
+            NodeStateConflict: the node is decommissioned: its certificates are, or are just being, revoked.
+        """
         services = self._services
         node = await self.get(org, node_id)
+        if node.state is NodeState.DECOMMISSIONED:
+            raise NodeStateConflict("the node is decommissioned")
         await services.namespaces.ready_reports_queue(node.namespace)
         return SessionAnswer(
             namespace=services.namespaces.address(node.namespace),

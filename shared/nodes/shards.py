@@ -14,10 +14,14 @@ NODES_PER_SHARD = 500
 
 
 class Roster(FleetShard):
-    """Who stands at which place of a shard. Places are given once and never again: the other documents go by them."""
+    """Who stands at which place of a shard. Places are given once and never again: the other documents go by them.
+
+    `gone` are the places of nodes that were let go: nobody expects to hear of them.
+    """
 
     type: Literal["roster"] = "roster"
     nodes: tuple[tuple[NodeId, OrgId], ...] = ()
+    gone: tuple[int, ...] = ()
 
     @staticmethod
     def id_of(shard: int) -> str:

@@ -67,7 +67,7 @@ class Node:
         )
         domain, root = self.services.authority.domain, await self.services.authority.root_pem()
         answer = EnrolAnswer(NODE, ORG, "x", domain, certificate, root, datetime.now(UTC))
-        Identity.save_enrolment(self.folder, "http://localhost", answer)
+        Identity.save_enrolment(self.folder, "http://localhost", answer, self.folder / KEY)
         self.identity = Identity(self.folder)
         self.storage = Storage(self.folder / "agent.db")
         self.outbox = Outbox(self.storage, ORG, NODE)

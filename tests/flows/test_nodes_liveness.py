@@ -195,6 +195,23 @@ async def test_a_full_shard_is_followed_by_another(services: Services) -> None:
     assert await fleet.join(NodeId("nod_next"), ORG) == (shard + 1, 1)
 
 
+async def test_the_silence_of_a_node_that_was_let_go_is_nothing_to_tell(services: Services, clock: SetClock) -> None:
+    fleet, told = services.fleet, Told()
+    places = [await fleet.join(NodeId(name), ORG) for name in ("nod_kept", "nod_sold")]
+    for place in places:
+        await fleet.hear(*place)
+        clock.turn(15)  # what was heard is told to the store
+    await fleet.hear(*places[1])
+    await fleet.sweep(told)
+    for _ in range(2):
+        await fleet.leave(*places[1])
+    for _ in range(22):
+        clock.turn(30)
+        await fleet.sweep(told)
+    assert [(node, after) for node, _, after in told.taken()] == [("nod_kept", Presence.SILENT), ("nod_kept", Presence.LOST)]  # fmt: skip
+    assert await fleet.join(NodeId("nod_new"), ORG) not in places, "a place is given once"
+
+
 async def test_watching_makes_a_node_beat_more_often_for_a_minute(services: Services, clock: SetClock) -> None:
     fleet, other = services.fleet, Fleet(services.directory, clock)
     shard, place = await fleet.join(NodeId("nod_a"), ORG)

@@ -59,7 +59,7 @@ async def enrolled(authority: Authority, folder: Path) -> EnrolAnswer:
         await authority.root_pem(),
         datetime.now(UTC),
     )
-    Identity.save_enrolment(folder, "https://console.example", answer)
+    Identity.save_enrolment(folder, "https://console.example", answer, folder / KEY)
     return answer
 
 
