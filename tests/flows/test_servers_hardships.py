@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
 from tests.support.servers import Servers
+from tests.support.serving import Quiet, serving
 from tests.support.waiting import until
 
 TEMPLATE = """
@@ -136,7 +136,7 @@ def test_what_is_asked_while_the_broker_is_away_is_accepted_and_done_when_it_is_
     servers.status(server["id"], "stopped")
 
 
-class Publisher(http.server.BaseHTTPRequestHandler):
+class Publisher(Quiet):
     """Answers 503 so many times, then serves a file."""
 
     failures = 0
@@ -145,25 +145,14 @@ class Publisher(http.server.BaseHTTPRequestHandler):
         type(self).failures -= 1
         if type(self).failures >= 0:
             self.send_error(503)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        else:
+            self.answer(b"hello")
 
 
 @pytest.fixture
 def publisher() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/file"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Publisher) as address:
+        yield f"{address}/file"
 
 
 HELLO = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -212,34 +201,25 @@ def test_a_failed_step_is_named_lets_go_of_its_room_and_can_be_retried(
 def test_a_task_is_cancelled_in_the_middle_of_an_install(servers: Servers, api: ApiClient) -> None:
     gate = threading.Event()
 
-    class Slow(http.server.BaseHTTPRequestHandler):
+    class Slow(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", "5")
             self.end_headers()
             gate.wait(30)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/"
+    with serving(Slow) as address:
         unheard = "sha256:" + "ab" * 32  # not what the node's content store has from another test
-        steps = f"  - {{kind: download, url: '{url}', path: f, digest: '{unheard}'}}"
+        steps = f"  - {{kind: download, url: '{address}/', path: f, digest: '{unheard}'}}"
         made = servers.create("stalled", template(api, steps))
-        servers.status(made["server_id"], "installing")
-        cancelled = api.post(f"/v1/tasks/{made['task_id']}/cancel")
-        assert cancelled.status_code == 202, cancelled.text
-        task = servers.task(made["task_id"])
-        assert task["state"] == "cancelled"
-    finally:
-        gate.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        try:
+            servers.status(made["server_id"], "installing")
+            cancelled = api.post(f"/v1/tasks/{made['task_id']}/cancel")
+            assert cancelled.status_code == 202, cancelled.text
+            task = servers.task(made["task_id"])
+            assert task["state"] == "cancelled"
+        finally:
+            gate.set()
 
 
 def test_refusals_name_what_is_wrong(servers: Servers, api: ApiClient) -> None:

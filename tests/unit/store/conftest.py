@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
 from shared.composition import Services
+from shared.platform.ids import OrgId
 from shared.platform.settings import load_settings
 from tests.support.clocks import SetClock
 from tests.support.cosmos import CosmosPart
 from tests.support.processes import dead_address
+
+_orgs = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +44,9 @@ async def services(database: dict[str, str], clock: SetClock) -> AsyncIterator[S
 def nowhere() -> Iterator[str]:
     with dead_address() as address:
         yield address
+
+
+@pytest.fixture
+def org() -> OrgId:
+    """An organization that no other test has."""
+    return OrgId(f"org_test_{next(_orgs)}")

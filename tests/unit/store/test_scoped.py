@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 import pytest
 from pydantic import ValidationError
@@ -11,19 +10,10 @@ from pydantic import ValidationError
 from shared.composition import Services
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
-from shared.store.batch import MAX_OPERATIONS
 from shared.store.charge import measured
-from shared.store.errors import BadCursor, BatchFailed, DocumentTooLarge
-from shared.store.query import Where
+from shared.store.errors import DocumentTooLarge
 from tests.support.clocks import SetClock
-from tests.unit.store.models import Event, Labelled, Lookup, Note, OtherThing
-
-_orgs = itertools.count(1)
-
-
-@pytest.fixture
-def org() -> OrgId:
-    return OrgId(f"org_test_{next(_orgs)}")
+from tests.unit.store.models import Event, Lookup, Note, OtherThing
 
 
 async def test_what_is_created_can_be_read_back(services: Services, org: OrgId, clock: SetClock) -> None:
@@ -154,67 +144,6 @@ async def test_a_document_over_two_megabytes_is_refused(services: Services, org:
         await services.store.create(org, Note(id="n1", org_id=org, text="x" * 2_200_000))
 
 
-async def test_pages_walk_through_everything_once_in_order(services: Services, org: OrgId) -> None:
-    for number in range(23):
-        await services.store.create(org, Note(id=f"n{number:02}", org_id=org, number=number % 3))
-    await services.store.create(org, OtherThing(id="other", org_id=org))
-    seen: list[str] = []
-    cursor: str | None = None
-    pages = 0
-    while True:
-        found = await services.store.page(org, Note, sort="id", limit=10, cursor=cursor)
-        seen += [note.id for note in found.items]
-        pages, cursor = pages + 1, found.cursor
-        if cursor is None:
-            break
-    assert seen == [f"n{number:02}" for number in range(23)]
-    assert pages <= 4
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        pytest.param({"filters": {"number": 1}}, ["n1", "n4"], id="equality"),
-        pytest.param({"filters": {"number": None}}, ["n0", "n1", "n2", "n3", "n4", "n5"], id="None is no filter"),
-        pytest.param({"where": [Where("number", ">=", 1), Where("id", "<", "n4")]}, ["n1", "n2"], id="ranges"),
-        pytest.param({"where": [Where("tags", "contains", "even")]}, ["n0", "n2", "n4"], id="array"),
-        pytest.param({"where": [Where("id", "in", ["n1", "n5", "n9"])]}, ["n1", "n5"], id="one of"),
-        pytest.param({"where": [Where("text", "starts", "TEXT 3")]}, ["n3"], id="prefix, any case"),
-        pytest.param({"filters": {"text": "' OR 1=1 --"}}, [], id="a value is never query text"),
-    ],
-)
-async def test_filters(services: Services, org: OrgId, arguments: dict[str, object], expected: list[str]) -> None:
-    for number in range(6):
-        tags = ("even",) if number % 2 == 0 else ("odd",)
-        note = Note(id=f"n{number}", org_id=org, number=number % 3, text=f"text {number}", tags=tags)
-        await services.store.create(org, note)
-    found = await services.store.page(org, Note, sort="id", **arguments)  # type: ignore[arg-type]
-    assert [note.id for note in found.items] == expected
-    assert await services.store.count(org, Note, **arguments) == len(expected)  # type: ignore[arg-type]
-
-
-async def test_a_cursor_opens_only_its_own_list(services: Services, org: OrgId) -> None:
-    other = OrgId(f"{org}_other")
-    for number in range(4):
-        await services.store.create(org, Note(id=f"n{number}", org_id=org))
-        await services.store.create(other, Note(id=f"o{number}", org_id=other))
-    found = await services.store.page(org, Note, sort="id", limit=2)
-    assert found.cursor
-    assert (await services.store.page(org, Note, sort="id", limit=2, cursor=found.cursor)).items[0].id == "n2"
-    wrong = [
-        services.store.page(other, Note, sort="id", limit=2, cursor=found.cursor),
-        services.store.page(org, OtherThing, sort="id", limit=2, cursor=found.cursor),
-        services.store.page(org, Note, sort="-id", limit=2, cursor=found.cursor),
-        services.store.page(org, Note, sort="id", limit=2, cursor=found.cursor, filters={"number": 0}),
-        services.store.page(org, Note, sort="id", limit=2, cursor=found.cursor[:-2] + "AA"),
-        services.store.page(org, Note, sort="id", limit=2, cursor="nonsense"),
-        services.store.page(org, Note, sort="id", limit=2, cursor="käse"),
-    ]
-    for attempt in wrong:
-        with pytest.raises(BadCursor):
-            await attempt
-
-
 async def test_a_hierarchical_key_needs_its_second_level_for_a_point_read(services: Services, org: OrgId) -> None:
     for month in ("2026-01", "2026-02"):
         await services.store.create(org, Event(id="e1", org_id=org, period=month, what=month))
@@ -223,61 +152,6 @@ async def test_a_hierarchical_key_needs_its_second_level_for_a_point_read(servic
         await services.store.get(org, Event, "e1")
     within = await services.store.page(org, Event, sub="2026-01")
     assert [event.what for event in within.items] == ["2026-01"]
-
-
-async def test_a_batch_writes_everything(services: Services, org: OrgId) -> None:
-    first = await services.store.create(org, Note(id="n1", org_id=org))
-    second = await services.store.create(org, Note(id="n2", org_id=org))
-    await services.store.create(org, Note(id="n3", org_id=org))
-    written = await (
-        services.store.batch(org)
-        .create(OtherThing(id="o1", org_id=org))
-        .replace(first.having(text="replaced"))
-        .patch(Note, "n2", [{"op": "incr", "path": "/number", "value": 7}], etag=second.etag)
-        .upsert(Note(id="n4", org_id=org))
-        .delete(Note, "n3")
-        .commit()
-    )
-    assert [type(each).__name__ for each in written] == ["OtherThing", "Note", "Note", "Note", "NoneType"]
-    assert written[2] == await services.store.get(org, Note, "n2")
-    assert (await services.store.get(org, Note, "n1")).text == "replaced"
-    assert await services.store.find(org, Note, "n3") is None
-
-
-async def test_a_batch_that_fails_writes_nothing_and_says_where(services: Services, org: OrgId) -> None:
-    first = await services.store.create(org, Note(id="n1", org_id=org))
-    await services.store.replace(org, first.having(text="somebody else's"))
-    batch = services.store.batch(org).create(Note(id="n2", org_id=org)).replace(first.having(text="mine"))
-    with pytest.raises(PreconditionFailed, match="Note n1 was changed") as caught:
-        await batch.commit()
-    assert caught.value.__cause__ == BatchFailed(1, "replace", "n1", 412)
-    assert await services.store.find(org, Note, "n2") is None
-
-
-@pytest.mark.parametrize("operation", ["create", "delete"])
-async def test_the_other_refusals_of_a_batch(services: Services, org: OrgId, operation: str) -> None:
-    await services.store.create(org, Note(id="n1", org_id=org))
-    batch = services.store.batch(org).create(Note(id="n2", org_id=org))
-    if operation == "create":
-        with pytest.raises(AlreadyExists, match="n1"):
-            await batch.create(Note(id="n1", org_id=org)).commit()
-    else:
-        with pytest.raises(NotFound, match="n9"):
-            await batch.delete(Note, "n9").commit()
-
-
-async def test_a_batch_stays_in_one_partition_and_within_100(services: Services, org: OrgId) -> None:
-    batch = services.store.batch(org)
-    with pytest.raises(ValueError, match="is not of"):
-        batch.create(Note(id="n1", org_id=OrgId("org_other")))
-    with pytest.raises(ValueError, match="lives in usage"):
-        batch.create(Event(id="e1", org_id=org, period="2026-01"))
-    for number in range(MAX_OPERATIONS):
-        batch.create(Note(id=f"n{number}", org_id=org))
-    with pytest.raises(ValueError, match="takes 100"):
-        batch.create(Note(id="n100", org_id=org))
-    assert len(await batch.commit()) == MAX_OPERATIONS
-    assert await services.store.batch(org).commit() == []
 
 
 async def test_every_call_is_charged(services: Services, org: OrgId) -> None:
@@ -309,11 +183,3 @@ async def test_an_id_that_no_document_can_have_is_never_sent(services: Services,
     assert charge.calls == 0
     with pytest.raises(ValidationError):
         Note(id=id, org_id=org)
-
-
-@pytest.mark.parametrize("name", ["plain", "with space", 'quote " and \\ slash', "0.5", "", "日本", "'] OR true --"])
-async def test_a_name_that_a_tenant_chose_may_be_any_text(services: Services, org: OrgId, name: str) -> None:
-    await services.store.create(org, Labelled(id="l1", org_id=org, labels={name: "yes"}))
-    await services.store.create(org, Labelled(id="l2", org_id=org, labels={f"{name}x": "yes"}))
-    found = await services.store.page(org, Labelled, where=[Where(("labels", name), "=", "yes")])
-    assert [each.id for each in found.items] == ["l1"]
