@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     service_bus_admin: SecretStr | None = None  # management address, where it is not that of ServiceBusConnection
     service_bus_ca_file: str | None = None  # authority of the broker's certificate, where it is not a public one
     agent_domain: str | None = None  # trust domain of the nodes' identities; the host of public_url if absent
-    agent_namespaces: dict[str, AgentNamespace] = Field(default_factory=dict)  # by name, as JSON; see AgentNamespace
+    agent_namespaces: Annotated[dict[str, AgentNamespace], NoDecode] = Field(default_factory=dict)  # by name, as JSON
 
     key_vault_url: str | None = None
     key_vault_ca_file: str | None = None  # authority of the vault's certificate, where it is not a public one
@@ -99,7 +100,7 @@ class Settings(BaseSettings):
         None  # of the page that takes an invitation's secret: `https://.../?invitation={token}`
     )
 
-    trusted_issuers: tuple[TrustedIssuer, ...] = ()  # as JSON: [{"issuer": ..., "jwks_uri": ..., "clients": [...]}]
+    trusted_issuers: Annotated[tuple[TrustedIssuer, ...], NoDecode] = ()  # as JSON: [{"issuer": ..., "jwks_uri": ...}]
     cursor_key: SecretStr | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     body_limit_bytes: int = Field(default=1_048_576, ge=1024, le=16_777_216)
@@ -119,6 +120,17 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("agent_namespaces", "trusted_issuers", mode="before")
+    @classmethod
+    def _read_json(cls, value: object) -> object:
+        """Read here: the library would stop at the first that is no JSON, with an error of its own that names no other."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not JSON ({error})") from None
 
     @field_validator("public_url", "cosmos_endpoint")
     @classmethod
@@ -199,11 +211,12 @@ def _production(info: ValidationInfo) -> bool:
 
 
 def _environment_name(location: tuple[int | str, ...]) -> str:
-    """The environment variable that an error of pydantic speaks about."""
+    """The environment variable that an error of pydantic speaks about, and the place in it where it holds JSON."""
     if not location:
         return "settings"
     name = str(location[0])
-    return f"MERIDIAN_{name.upper()}" if name in Settings.model_fields else name
+    variable = f"MERIDIAN_{name.upper()}" if name in Settings.model_fields else name
+    return ".".join((variable, *map(str, location[1:])))
 
 
 def load_settings(values: Mapping[str, Any] | None = None) -> Settings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, Tracer
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
 from shared.platform import tracing
 from shared.platform.redaction import redact, redact_mapping
@@ -61,7 +62,14 @@ def span(
         parent = trace.set_span_in_context(NonRecordingSpan(remote))
     kind = SpanKind.SERVER if server else SpanKind.INTERNAL
     tracer = tracer or trace.get_tracer(SERVICE_NAME)
-    with tracer.start_as_current_span(name, parent, kind=kind, attributes=redact_mapping(attributes or {})) as active:
+    with tracer.start_as_current_span(
+        name,
+        parent,
+        kind=kind,
+        attributes=redact_mapping(attributes or {}),
+        record_exception=False,  # the library would write its text as it is, which may quote what somebody sent
+        set_status_on_exception=False,
+    ) as active:
         own = active.get_span_context()
         token = None
         if active.is_recording():
@@ -69,9 +77,21 @@ def span(
             token = tracing.current.set(tracing.TraceContext(f"{own.trace_id:032x}", f"{own.span_id:016x}", sampled))
         try:
             yield active
+        except Exception as error:
+            _tell(active, error)
+            raise
         finally:
             if token is not None:
                 tracing.current.reset(token)
+
+
+def _tell(active: Span, error: Exception) -> None:
+    """Write into a span what ended it, under OpenTelemetry's names for it, redacted."""
+    if active.is_recording():
+        text = {"message": str(error), "stacktrace": "".join(traceback.format_exception(error))}
+        named = {f"exception.{name}": redact(value) for name, value in text.items()}
+        active.add_event("exception", {"exception.type": type(error).__qualname__, **named})
+        active.set_status(Status(StatusCode.ERROR, redact(f"{type(error).__name__}: {error}")))
 
 
 class StructuredFormatter(logging.Formatter):
@@ -92,7 +112,7 @@ class StructuredFormatter(logging.Formatter):
         line |= redact_mapping({k: v for k, v in vars(record).items() if k not in _STANDARD_FIELDS})
         if record.exc_info:
             line["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return json.dumps(line, default=lambda value: redact(str(value)), ensure_ascii=False)
 
 
 def set_up(settings: Settings) -> None:

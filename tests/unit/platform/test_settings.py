@@ -25,6 +25,21 @@ def test_every_missing_and_bad_name_stands_in_one_error(monkeypatch: pytest.Monk
     assert "\n" not in text
 
 
+def test_what_is_no_json_stands_in_the_same_error_and_what_json_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERIDIAN_AGENT_NAMESPACES", '{"eu": {"connection": "SharedAccessKey=geheim"')
+    monkeypatch.setenv("MERIDIAN_TRUSTED_ISSUERS", '[{"issuer": "https://a.example", "clients": ["panel"]}]')
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    for name in (
+        "COSMOS_ENDPOINT is missing",
+        "MERIDIAN_AGENT_NAMESPACES: not JSON",
+        "MERIDIAN_TRUSTED_ISSUERS.0.jwks_uri is missing",
+    ):
+        assert name in text
+    assert "geheim" not in text
+
+
 def test_what_production_lacks_stands_in_the_same_error() -> None:
     issuer = {"issuer": "https://a.example", "jwks_uri": "http://a.example/jwks", "clients": ["panel"]}
     with pytest.raises(SettingsError) as caught:
