@@ -39,9 +39,14 @@ class Api:
         """The body of a GET."""
         return self.call("GET", path, query=query).json()
 
-    def post(self, path: str, body: object = None) -> Any:
-        """The body of a POST, sent with an idempotency key so that a retry does nothing twice."""
-        return _body(self.call("POST", path, body=body, headers={"Idempotency-Key": str(uuid.uuid4())}))
+    def post(self, path: str, body: object = None, *, once: bool = False) -> Any:
+        """The body of a POST, sent with an idempotency key so that a retry does nothing twice.
+
+        Args:
+            once: never sent again after a broken line: the route keeps no keys, and doing it twice would be felt.
+        """
+        headers = {} if once else {"Idempotency-Key": str(uuid.uuid4())}
+        return _body(self.call("POST", path, body=body, headers=headers))
 
     def change(self, method: str, path: str, body: object = None, *, read: bool = True) -> Any:
         """PATCH, PUT or DELETE what is there now: reads its ETag first and sends it as If-Match.

@@ -60,12 +60,14 @@ async def list_api_keys(call: Call, query: ListQuery) -> Page[ApiKeyView]:
 @routes.post(
     "/v1/api-keys",
     permission=Permission.API_KEYS_MANAGE,
+    idempotent=True,
+    sealed=True,
     status=201,
     response=NewApiKey,
     problems=[CannotPassOn, TooManyApiKeys],
 )
 async def create_api_key(call: Call, body: ApiKeyCreate) -> Reply:
-    """Make a key. Its text is in this reply and nowhere else, so the reply is not kept for an Idempotency-Key."""
+    """Make a key. Its text is in this reply and nowhere else; the same request again within a day gives it again."""
     made = await call.services.identity.api_keys.make(
         call.org,
         ApiKeyId(call.new_id("key")),

@@ -72,11 +72,14 @@ class EnrolmentCreated(EnrolmentView):
 
 
 @routes.post(
-    "/v1/enrolment-tokens", permission=Permission.ENROLMENT_MANAGE, status=201,
+    "/v1/enrolment-tokens", permission=Permission.ENROLMENT_MANAGE, idempotent=True, sealed=True, status=201,
     response=EnrolmentCreated, problems=[NodeNotFound],
 )  # fmt: skip
 async def create_enrolment_token(call: Call, body: EnrolmentCreate) -> Reply:
-    """Make a one-time token for a machine to join with. It is in this reply and nowhere else, so the reply is not kept."""
+    """Make a one-time token for a machine to join with.
+
+    It is in this reply and nowhere else; the same request again within a day gives it again.
+    """
     made, token = await call.services.enrolments.create(
         call.org, call.new_id("enr"), life=timedelta(minutes=body.minutes), note=body.note, labels=body.labels,
         node_id=body.node_id, by=actor_of(call),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
-from shared.identity.authorizer import caller_of
+from shared.identity.authorizer import caller_of, noting
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import Permission
 from shared.organizations import bulk
@@ -93,6 +93,8 @@ async def list_invitations(call: Call, query: InvitationQuery) -> Page[Invitatio
     "/v1/invitations",
     permission=Permission.MEMBERS_INVITE,
     rate="heavy",  # each may send a mail
+    idempotent=True,
+    sealed=True,
     status=201,
     durable=True,
     response=NewInvitation,
@@ -101,8 +103,7 @@ async def list_invitations(call: Call, query: InvitationQuery) -> Page[Invitatio
 async def create_invitation(call: Call, body: InvitationCreate) -> Reply:
     """Invite an e-mail address, with or without an account. Open for 7 days; it counts against the member limit.
 
-    The link is mailed, where mail is set up; else the reply holds its secret, and is therefore not kept for an
-    Idempotency-Key: an address has at most one open invitation, and a second call says so.
+    The link is mailed, where mail is set up; else the reply holds its secret. An address has at most one open invitation.
     """
     made = await _invite(call, await caller_of(call), body.email, body.role)
     token = made.secret if made.invitation.mail is MailState.NONE else None
@@ -110,7 +111,7 @@ async def create_invitation(call: Call, body: InvitationCreate) -> Reply:
     return Reply(shown, status=201, etag=made.invitation.etag, location=f"/v1/invitations/{made.invitation.id}")
 
 
-@routes.post("/v1/invitations/bulk", permission=Permission.MEMBERS_INVITE, rate="heavy", durable=True)
+@routes.post("/v1/invitations/bulk", permission=Permission.MEMBERS_INVITE, rate="heavy", idempotent=True, durable=True)
 async def create_invitations(call: Call, body: InvitationsCreate) -> BulkResult:
     """Invite several addresses; each has a result of its own."""
     by = await caller_of(call)
@@ -118,7 +119,7 @@ async def create_invitations(call: Call, body: InvitationsCreate) -> BulkResult:
     async def invite(email: str) -> Invitation:
         return (await _invite(call, by, email, body.role)).invitation
 
-    return await bulk.each(body.emails, invite)
+    return await bulk.each(body.emails, invite, noting(call))
 
 
 async def _invite(call: Call, by: Caller, email: str, role: str) -> Made:
@@ -126,9 +127,9 @@ async def _invite(call: Call, by: Caller, email: str, role: str) -> Made:
     invitation_id, mailed = InvitationId(call.new_id("inv")), call.services.settings.smtp_host is not None
 
     async def begin_mail() -> None:
-        await call.durable.start_new(
-            "mail_invitation", f"mail-{invitation_id}", {"org_id": call.org, "id": invitation_id}
-        )
+        # An id of its own for each attempt: one that died may have left a flow, which is looking or has given up looking.
+        flow = f"mail-{invitation_id}-{call.services.ids.new('try')}"
+        await call.durable.start_new("mail_invitation", flow, {"org_id": call.org, "id": invitation_id})
 
     return await call.services.invitations.invite(
         call.org, invitation_id, email=email, role=role, by=by, begin_mail=begin_mail if mailed else None
@@ -150,12 +151,12 @@ async def read_invitation(call: Call, invitation_id: InvitationId) -> Reply:
 @routes.delete(
     "/v1/invitations/{invitation_id}",
     permission=Permission.MEMBERS_INVITE,
-    if_match=False,
     problems=[InvitationNotFound, InvitationClosed],
 )
 async def withdraw_invitation(call: Call, invitation_id: InvitationId) -> None:
-    """Take an open invitation back. (It can only be answered or withdrawn, so there is no version to name.)"""
-    await call.services.invitations.withdraw(call.org, invitation_id, by=await caller_of(call))
+    """Take an open invitation back."""
+    by = await caller_of(call)
+    await call.services.invitations.withdraw(call.org, invitation_id, etag=call.if_match, by=by)
 
 
 def view_invitation(invitation: Invitation) -> InvitationView:

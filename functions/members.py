@@ -9,7 +9,7 @@ from pydantic import Field
 from shared.composition import services
 from shared.http import Call, In, ListQuery, Out, Page, Reply, Routes
 from shared.identity.access import Effect, Grant, Resource
-from shared.identity.authorizer import caller_of
+from shared.identity.authorizer import caller_of, noting
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import Permission
 from shared.organizations import bulk
@@ -135,14 +135,16 @@ async def remove_member(call: Call, member_id: MemberId) -> None:
 async def remove_members(call: Call, body: BulkMembers) -> BulkResult:
     """Remove several members; each has a result of its own."""
     by, members = await caller_of(call), call.services.members
-    return await bulk.each(body.member_ids, lambda id: members.remove(call.org, id, etag="*", by=by))
+    return await bulk.each(body.member_ids, lambda id: members.remove(call.org, id, etag="*", by=by), noting(call))
 
 
 @routes.post("/v1/members/bulk-role", permission=Permission.MEMBERS_UPDATE, rate="heavy")
 async def update_members(call: Call, body: BulkRole) -> BulkResult:
     """Give several members a role; each has a result of its own."""
     by, members = await caller_of(call), call.services.members
-    return await bulk.each(body.member_ids, lambda id: members.change_role(call.org, id, body.role, etag="*", by=by))
+    return await bulk.each(
+        body.member_ids, lambda id: members.change_role(call.org, id, body.role, etag="*", by=by), noting(call)
+    )
 
 
 @routes.get("/v1/members/{member_id}/grants", permission=Permission.GRANTS_READ, problems=[MemberNotFound])

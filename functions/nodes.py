@@ -161,12 +161,12 @@ async def decommission_node(call: Call, node_id: NodeId, body: Farewell) -> Node
 
 
 @routes.delete(
-    "/v1/nodes/{node_id}", permission=Permission.NODES_DECOMMISSION, resource="node_id", if_match=False, status=204,
+    "/v1/nodes/{node_id}", permission=Permission.NODES_DECOMMISSION, resource="node_id", status=204,
     problems=[NodeNotFound, NodeStateConflict],
 )  # fmt: skip
 async def forget_node(call: Call, node_id: NodeId) -> None:
     """Forget a decommissioned node."""
-    await call.services.nodes.forget(call.org, node_id, by=actor_of(call))
+    await call.services.nodes.forget(call.org, node_id, etag=call.if_match, by=actor_of(call))
 
 
 @routes.get(

@@ -37,7 +37,7 @@ def console(
     current = state(context)
     server = by_name(current.api, "server", name)
     if send is not None:
-        current.api.post(f"/v1/servers/{server['id']}/console", {"line": send})
+        current.api.post(f"/v1/servers/{server['id']}/console", {"line": send}, once=True)
         if not (follow or interactive):
             current.say("sent")
             return
@@ -107,7 +107,7 @@ def _type(api: Api, server_id: str) -> None:
     """Send what is typed, line by line, until the input ends; then the program ends as after Ctrl-C, but well."""
     for text in sys.stdin:
         try:
-            api.post(f"/v1/servers/{server_id}/console", {"line": text.rstrip("\n")})
+            api.post(f"/v1/servers/{server_id}/console", {"line": text.rstrip("\n")}, once=True)
         except (ApiError, CliError) as error:
             output.err.print(f"[red]not sent:[/red] {output.plain(str(error).splitlines()[0])}", markup=True)
     time.sleep(2 * POLL_SECONDS)  # the answer to the last line

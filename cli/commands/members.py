@@ -174,7 +174,7 @@ def withdraw(
     current = state(context)
     found = next((row for row in current.api.pages("/v1/invitations", state="pending") if row["email"] == name), None)
     found = found or by_name(current.api, "invitation", name)
-    current.api.change("DELETE", f"/v1/invitations/{found['id']}", read=False)
+    current.api.change("DELETE", f"/v1/invitations/{found['id']}")
     current.say(f"{found['email']} is no longer invited", found)
 
 

@@ -219,7 +219,7 @@ def forget(context: typer.Context, name: Name, yes: Yes = False) -> None:
     current = state(context)
     node = by_name(current.api, "node", name)
     confirm(f"{node['name']} will be gone from the list.", yes)
-    current.api.change("DELETE", f"/v1/nodes/{node['id']}", read=False)
+    current.api.change("DELETE", f"/v1/nodes/{node['id']}")
     current.say("forgotten", node)
 
 

@@ -43,8 +43,9 @@ def rate_limiter(s: Services) -> RateLimiter:
 def idempotency(s: Services) -> Idempotency:
     """Replies kept by Idempotency-Key."""
     from shared.http.idempotency import Idempotency
+    from shared.http.sealing import Sealer
 
-    return Idempotency(s.directory, s.store, s.clock, s.ids)
+    return Idempotency(s.directory, s.store, s.clock, s.ids, Sealer(s.settings.cursor_secret()))
 
 
 def _build(place: str, s: Services) -> Any:

@@ -53,6 +53,12 @@ class IdempotencyKeyInUse(Fault):
     kind, code, title = Kind.CONFLICT, "idempotency_key_in_use", "The first request with this key is still running"
 
 
+class ReplyLost(Fault):
+    """A kept reply that nobody can open: the installation's secret has changed since."""
+
+    kind, code, title = Kind.GONE, "idempotency_reply_lost", "The reply to the first request is lost"
+
+
 class RouteNotFound(Fault):
     """No route has this path."""
 
@@ -63,9 +69,3 @@ class MethodNotAllowed(Fault):
     """A route has this path, with other methods."""
 
     kind, code, title = Kind.METHOD_NOT_ALLOWED, "method_not_allowed", "Not with that method"
-
-
-class OriginNotAllowed(Fault):
-    """A browser's call from a site that is not ours."""
-
-    kind, code, title = Kind.FORBIDDEN, "origin_not_allowed", "Calls from that origin are not allowed"

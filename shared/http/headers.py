@@ -10,10 +10,11 @@ _ALWAYS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
+    "Vary": "Origin",  # of answers without CORS headers too: a cache must not give those to a page that may call
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-EXPOSED: Final = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+EXPOSED: Final = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
 ALLOWED_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, traceparent, X-Request-Id"
 )
@@ -30,7 +31,7 @@ def standing(settings: Settings) -> dict[str, str]:
 def cors(settings: Settings) -> dict[str, dict[str, str]]:
     """For each origin that may call, the headers that its browser needs to see. An exact list: no pattern, no star."""
     return {
-        origin: {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED, "Vary": "Origin"}
+        origin: {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
         for origin in settings.cors_origins
     }
 

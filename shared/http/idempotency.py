@@ -9,6 +9,7 @@ D  (A died)                        read: running, lease over -> take the lease b
 Only success is kept. After a refusal or a failure the lease is given back, and the next attempt runs with the same ids,
 so that whatever the first one created is met as a conflict and never made a second time. Without the store nothing can
 be promised, so this fails closed: 503. The reply is a document of its own: making one costs half of replacing one.
+One that holds a secret is sealed (`shared.http.sealing`).
 
 Where all that a request does is one batch in the caller's organization (routes with `in_batch`), key and reply are one
 document more in that batch: two calls to the store less, and there is no lease, since both are there or neither.
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
-from shared.http.errors import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused
+from shared.http.errors import IdempotencyKeyInUse, IdempotencyKeyRequired, IdempotencyKeyReused, ReplyLost
 from shared.http.models import Reply
 from shared.http.replies import encode
 from shared.platform import telemetry
@@ -41,6 +42,7 @@ from shared.store.unscoped import Directory, DirectoryEntry, directory_id
 
 if TYPE_CHECKING:
     from shared.http.call import Call
+    from shared.http.sealing import Sealer
     from shared.platform.ids import OrgId
     from shared.store.batch import Batch
     from shared.store.scoped import Store
@@ -68,6 +70,7 @@ class KeptReply(DirectoryEntry):
     type: Literal["idempotency_reply"] = "idempotency_reply"
     status: int
     body: str
+    sealed: bool = False
     content_type: str | None = None
     etag_sent: str | None = None
     location: str | None = None
@@ -119,8 +122,8 @@ class Idempotency:
     """Keeps replies by key for 24 hours, apart for each organization, caller and route: two scripts that both begin to
     count their keys at one have nothing to do with each other."""
 
-    def __init__(self, directory: Directory, store: Store, clock: Clock, ids: Ids) -> None:
-        self._directory, self._store, self._clock, self._ids = directory, store, clock, ids
+    def __init__(self, directory: Directory, store: Store, clock: Clock, ids: Ids, sealer: Sealer) -> None:
+        self._directory, self._store, self._clock, self._ids, self._sealer = directory, store, clock, ids, sealer
 
     async def run(self, call: Call, handle: Callable[[], Awaitable[Reply]]) -> Reply:
         """The handler's reply, or the kept one of the same request.
@@ -129,6 +132,7 @@ class Idempotency:
             IdempotencyKeyRequired: there is no key, or it is not 1 to 255 printable characters.
             IdempotencyKeyReused: the key came with another request before.
             IdempotencyKeyInUse: the first request with it still runs.
+            ReplyLost: it was answered, and the reply cannot be read any more.
             Fault: the handler's own, or the store is away.
         """
         key = _key(call)
@@ -138,16 +142,15 @@ class Idempotency:
             return await self._in_batch(call, Once(id, call.org, _fingerprint(call)), handle)
         record = await self._claim(id, _fingerprint(call))
         if isinstance(record, KeptReply):
-            return _replay(
-                record.status, record.body, record.location, record.etag_sent, record.content_type or "application/json"
-            )
+            body, media = self._opened(record, key), record.content_type or "application/json"
+            return _replay(record.status, body, record.location, record.etag_sent, media)
         call._id_source = _ids_of(record)
         try:
             reply = await handle()
         except BaseException:
             await self._give_back(record)
             raise
-        await self._keep(record, call, reply)
+        await self._keep(record, call, key, reply)
         return reply
 
     async def _in_batch(self, call: Call, once: Once, handle: Callable[[], Awaitable[Reply]]) -> Reply:
@@ -208,17 +211,19 @@ class Idempotency:
         # An attempt that was slow, not dead, may have ended between the two reads.
         return await self._directory.find(KeptReply, reply_id) or taken
 
-    async def _keep(self, record: IdempotencyRecord, call: Call, reply: Reply) -> None:
+    async def _keep(self, record: IdempotencyRecord, call: Call, key: str, reply: Reply) -> None:
         status = reply.status or (204 if reply.body is None else call.route.status)
         body = encode(reply.body)
         if status >= 400 or len(body) > MAX_KEPT_BODY:
             await self._give_back(record)
             return
+        id, sealed = KeptReply.id_of(record.id), call.route.sealed
         done = KeptReply(
-            id=KeptReply.id_of(record.id),
+            id=id,
             ttl=KEPT_SECONDS,
             status=status,
-            body=body.decode("utf-8"),
+            body=self._sealer.seal(key, id, body) if sealed else body.decode("utf-8"),
+            sealed=sealed,
             content_type=reply.content_type,
             etag_sent=reply.etag,
             location=reply.location,
@@ -228,6 +233,14 @@ class Idempotency:
         except Fault as fault:  # the effect is there; a repetition meets it under the same ids
             _log.warning("reply not kept", extra={"code": fault.code, "route": call.route.name})
             telemetry.counter("idempotency.not_kept").add(1)
+
+    def _opened(self, kept: KeptReply, key: str) -> str:
+        if not kept.sealed:
+            return kept.body
+        opened = self._sealer.open(key, kept.id, kept.body)
+        if opened is None:
+            raise ReplyLost("the first request with this key has made something; its reply cannot be opened any more")
+        return opened.decode("utf-8")
 
     async def _give_back(self, record: IdempotencyRecord) -> None:
         over = record.having(lease_until=record.began_at)

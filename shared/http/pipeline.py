@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shared.http.fallback import Fallback
     from shared.http.ports import Backing
 
-_VARY: Final = {"Vary": "Origin"}
+_NOTHING: Final[dict[str, str]] = {}
 _ONE_ETAG: Final = re.compile(r'^(?:W/)?"[\x21\x23-\x7e]*"$')
 _CHALLENGES: Final = {Auth.USER: "Bearer", Auth.AGENT: "Meridian-Proof", Auth.ADMIN: None, Auth.ANONYMOUS: None}
 _log = telemetry.log("http")
@@ -146,12 +146,12 @@ class Pipeline:
         self, route: Route, backing: Backing, request: Request, client: str | None, extra: dict[str, str]
     ) -> Reply:
         bodies.check_size(request.body, route.body_limit or backing.settings.body_limit_bytes)
-        principal = await self._principal(route, backing, request)
+        principal = await self._principal(route, backing, request, extra)
         call = Call(request, principal, route, cast("Services", backing))
         call._durable = client
+        await backing.rate_limiter.check(call, extra)
         if route.organization and principal.org is None:
             raise NoOrganization("this token is for no organization")
-        await backing.rate_limiter.check(call, extra)
         if route.permission is not None:
             resource = request.route_params[route.resource] if route.resource else None
             await backing.authorizer.authorise(call, route.permission, resource)
@@ -159,23 +159,28 @@ class Pipeline:
         if route.if_match:
             call.if_match = _if_match(request)
         if route.idempotent:
-            return await backing.idempotency.run(call, lambda: self._handle(route, call, arguments))
-        return await self._handle(route, call, arguments)
+            return await backing.idempotency.run(call, lambda: self._handle(route, backing, call, arguments))
+        return await self._handle(route, backing, call, arguments)
 
-    async def _principal(self, route: Route, backing: Backing, request: Request) -> Principal:
+    async def _principal(self, route: Route, backing: Backing, request: Request, extra: dict[str, str]) -> Principal:
         if route.auth is Auth.ANONYMOUS:
             return NOBODY
         if route.auth is Auth.ADMIN:
             return ADMINISTRATOR
-        backing.rate_limiter.refused_before(request)
+        backing.rate_limiter.refused_before(request, extra)
         try:
             return await backing.authenticator(route.auth).authenticate(request)
         except Unauthenticated:
-            await backing.rate_limiter.count("refused", NOBODY, request, {})
+            await backing.rate_limiter.count("refused", NOBODY, request, extra)
             raise
 
-    async def _handle(self, route: Route, call: Call, arguments: dict[str, Any]) -> Reply:
-        result = await route.handler(call, **arguments)
+    async def _handle(self, route: Route, backing: Backing, call: Call, arguments: dict[str, Any]) -> Reply:
+        try:
+            result = await route.handler(call, **arguments)
+        except Fault as fault:
+            if route.auth is Auth.USER:
+                await backing.authorizer.note(call, fault)
+            raise
         if isinstance(result, Reply):
             return result
         return Reply(result, status=204 if result is None else route.status)
@@ -193,7 +198,7 @@ class Pipeline:
         sent = request.headers
         origin = sent.get("origin")
         if origin is not None:
-            out.update(self._cors.get(origin, _VARY))
+            out.update(self._cors.get(origin, _NOTHING))
         if reply.location:
             out["Location"] = check_value(reply.location)
         status = reply.status or (204 if reply.body is None else usual)
@@ -210,7 +215,7 @@ class Pipeline:
 def _has(listed: str | None, etag: str) -> bool:
     """Whether an `If-None-Match` names the version (RFC 9110, 13.1.2: weak comparison)."""
     return listed is not None and (
-        listed == etag or etag in [each.strip().removeprefix("W/") for each in listed.split(",")]
+        listed in (etag, "*") or etag in [each.strip().removeprefix("W/") for each in listed.split(",")]
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shared.http.idempotency import Idempotency
     from shared.http.ratelimit import RateLimiter
     from shared.platform.clock import Clock
+    from shared.platform.errors import Fault
     from shared.platform.ids import Ids
     from shared.platform.settings import Settings
 
@@ -36,6 +37,9 @@ class Authorizer(Protocol):
         Raises:
             Forbidden: it has not; the reason names the permission.
         """
+
+    async def note(self, call: Call, fault: Fault) -> None:
+        """Write down that a handler, or what it called, has refused the caller a right; other refusals are none of its."""
 
 
 class Backing(Protocol):

@@ -153,7 +153,7 @@ class RateLimiter:
             dimension=dimension,
         )
 
-    def refused_before(self, request: Request) -> None:
+    def refused_before(self, request: Request, headers: dict[str, str]) -> None:
         """Refuse an address that has lately come with too many proofs that did not hold. Costs one look-up.
 
         Raises:
@@ -167,7 +167,8 @@ class RateLimiter:
         rest, limit = self._turn(), RATE_CLASSES["refused"].address or 0
         window, before = self._windows.get(key) or _Window(), self._before.get(key)
         if window.total + _carried(before, rest) >= limit:
-            raise self._refuse("refused", "address", limit, _room_in(window, before, limit, rest), {})
+            headers["RateLimit-Policy"] = self._policies["refused"]
+            raise self._refuse("refused", "address", limit, _room_in(window, before, limit, rest), headers)
 
     async def settled(self) -> None:
         """Wait until everything that was being told to the store is told."""

@@ -51,6 +51,7 @@ class Route:
     rate: str
     idempotent: bool
     in_batch: bool
+    sealed: bool
     if_match: bool
     durable: bool
     form: bool
@@ -94,6 +95,7 @@ class Options:
         idempotent: POST only: `Idempotency-Key` is demanded and its reply is kept for 24 h.
         in_batch: all that an idempotent route does is one batch in the caller's organization, and its handler has the key
             written down in it (`call.keep`).
+        sealed: the reply holds a secret: it is kept so that only the same `Idempotency-Key` opens it.
         if_match: whether `If-Match` is demanded; usually for PUT, PATCH and DELETE.
         durable: `call.durable` starts orchestrations.
         form: the body is a form, not JSON (OAuth's endpoints).
@@ -113,6 +115,7 @@ class Options:
     rate: str | None = None
     idempotent: bool = False
     in_batch: bool = False
+    sealed: bool = False
     if_match: bool | None = None
     durable: bool = False
     form: bool = False
@@ -158,6 +161,7 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: Options
         rate=options.rate or _usual_rate(method, options.auth),
         idempotent=options.idempotent,
         in_batch=options.in_batch,
+        sealed=options.sealed,
         if_match=method in ("PUT", "PATCH", "DELETE") if options.if_match is None else options.if_match,
         durable=options.durable,
         form=options.form,
@@ -192,6 +196,10 @@ def _broken_rule(handler: Handler, method: str, path: str, placeholders: list[st
         (
             not options.in_batch or (options.idempotent and user and options.organization),
             "in_batch is for idempotent routes about one organization",
+        ),
+        (
+            not options.sealed or (options.idempotent and not options.in_batch),
+            "only a reply that is kept beside the directory's key (idempotent=True) can be sealed",
         ),
         ((options.rate or "read") in RATE_CLASSES, f"there is no rate class {options.rate!r}"),
         (inspect.getdoc(handler), "the docstring is the route's text in the API document"),

@@ -11,11 +11,13 @@ from shared.identity.access import Access, Reach, Resource, ResourceKind, limit_
 from shared.identity.caller import Caller, user_of
 from shared.identity.errors import NotAMember, PermissionMissing, PersonsOnly
 from shared.identity.permissions import Permission
-from shared.platform.errors import NotFound
+from shared.platform.errors import Fault, Kind, NotFound
 from shared.platform.ids import UserId
 from shared.platform.results import Denied, Ok, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from shared.audit.service import Audit
     from shared.composition import Services
     from shared.http.call import Call
@@ -47,6 +49,14 @@ class Authorizer:
         if isinstance(decided, Denied):
             await self._note(call, permission, resource, decided.reason)
             raise PermissionMissing(decided.reason, permission=permission)
+
+    async def note(self, call: Call, fault: Fault) -> None:
+        """See `Authorizer.note`: that somebody tried to give what they lack stands in the trail, as a closed door does."""
+        told = isinstance(fault, PermissionMissing | NotAMember)  # by `authorise`
+        if fault.kind is Kind.FORBIDDEN and call.principal.org is not None and not told:
+            named = call.route.resource or next(iter(call.request.route_params), None)
+            resource = call.request.route_params[named] if named else None
+            await self._note(call, call.route.permission or call.route.name, resource, fault.reason)
 
     async def access(self, principal: Principal) -> Access:
         """What the caller may do in the organization of the token.
@@ -115,6 +125,11 @@ async def caller_of(call: Call) -> Caller:
     """
     access = await call.services.identity.authorizer.access(call.principal)
     return Caller(actor_of(call), user_of(call.principal), access)
+
+
+def noting(call: Call) -> Callable[[Fault], Awaitable[None]]:
+    """What a bulk call tells of its items' refusals."""
+    return lambda fault: call.services.authorizer.note(call, fault)
 
 
 def build(services: Services) -> Authorizer:

@@ -123,6 +123,10 @@ class ApiKey(Document):
             caller = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped is not None:
+            caller = (
+                caller.ipv4_mapped
+            )  # a front that listens on both families writes 203.0.113.7 as ::ffff:203.0.113.7
         return any(caller in ipaddress.ip_network(network) for network in self.networks)
 
 

@@ -14,7 +14,7 @@ from shared.nodes.errors import NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeS
 from shared.nodes.known import KnownNodes
 from shared.nodes.models import REPORTS_QUEUE, Node, NodeName, NodeObserved, NodeState, Presence
 from shared.nodes.rules import Health, NodeEvent, accepted_protocol, health, move, next_beat, worth_keeping
-from shared.platform.errors import AlreadyExists, NotFound
+from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import NodeId, OrgId
 from shared.store.query import Slice, Where
 
@@ -169,18 +169,21 @@ class Nodes:
         for node_id in ids:
             await self.decommission(org, str(node_id), reason, by=by, force=True)
 
-    async def forget(self, org: OrgId, node_id: str, *, by: Actor) -> None:
+    async def forget(self, org: OrgId, node_id: str, *, etag: str | None, by: Actor) -> None:
         """Delete a decommissioned node's record; the audit trail keeps that it was.
 
         Raises:
             NodeStateConflict: it is not decommissioned.
+            PreconditionFailed: it is not the version with that ETag (None: any) any more.
         """
         services = self._services
         node = await self.get(org, node_id)
+        if etag not in (node.etag, None):
+            raise PreconditionFailed("the node was changed in the meantime")
         if node.state is not NodeState.DECOMMISSIONED:
             raise NodeStateConflict(f"a node that is {node.state} cannot be forgotten: decommission it first")
         entry = services.audit.entry(org, by, "node.forgotten", Target(kind="node", id=node_id, name=node.name))
-        batch = services.store.batch(org).delete(Node, node_id).create(entry)
+        batch = services.store.batch(org).delete(Node, node_id, etag=node.etag).create(entry)
         holder = await services.store.find(org, NodeName, NodeName.id_of(node.name))
         if holder is not None and holder.node_id == node_id:
             batch = batch.delete(NodeName, holder.id)

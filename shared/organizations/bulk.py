@@ -33,10 +33,13 @@ class BulkResult(BaseModel):
     results: list[BulkItem]
 
 
-async def each(items: Sequence[T], act: Callable[[T], Awaitable[object]]) -> BulkResult:
+async def each(
+    items: Sequence[T], act: Callable[[T], Awaitable[object]], note: Callable[[Fault], Awaitable[None]]
+) -> BulkResult:
     """Do it for each item, one after another: they change the same roster, side by side they would only collide.
 
-    A refusal becomes the item's result. A failure of ours ends the call: what follows would fail as well.
+    A refusal becomes the item's result, after `note` was told of it. A failure of ours ends the call: what follows
+    would fail as well.
     """
     results: list[BulkItem] = []
     for item in dict.fromkeys(items):
@@ -45,6 +48,7 @@ async def each(items: Sequence[T], act: Callable[[T], Awaitable[object]]) -> Bul
         except Fault as fault:
             if fault.kind in (Kind.INTERNAL, Kind.UNAVAILABLE):
                 raise
+            await note(fault)
             results.append(BulkItem(item=item, ok=False, code=fault.code, detail=fault.reason))
         else:
             results.append(BulkItem(item=item, ok=True, id=getattr(done, "id", None)))

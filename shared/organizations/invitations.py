@@ -43,7 +43,7 @@ from shared.organizations.models import (
 )
 from shared.organizations.roles import Roles
 from shared.platform.clock import Clock
-from shared.platform.errors import AlreadyExists
+from shared.platform.errors import AlreadyExists, PreconditionFailed
 from shared.platform.ids import InvitationId, OrgId
 from shared.platform.results import Ok
 from shared.store.batch import again_on_conflict
@@ -121,6 +121,8 @@ class Invitations:
         if not organization.invitations_open:
             raise InvitationsClosed("the organization takes no invitations at the moment")
         key, now = rules.address_key(invitation.email), self._clock.now()
+        if (known := roster.pending.get(key)) is not None and known.id == invitation_id:
+            return await self.get(org, invitation_id)  # the same request once more: it was made the first time
         counted = rules.with_invitation(roster, key, invitation_id, organization.member_limit, now)
         if invitation.mail is MailState.WAITING:
             await check_mails_left(self._store, org, invitation.email, now)
@@ -147,13 +149,17 @@ class Invitations:
             raise InvitationNotFound(f"there is no invitation {invitation}")
         return found
 
-    async def withdraw(self, org: OrgId, invitation_id: InvitationId, *, by: Caller) -> None:
-        """Take an invitation back; one that is closed already stays as it is.
+    async def withdraw(self, org: OrgId, invitation_id: InvitationId, *, etag: str | None, by: Caller) -> None:
+        """Take an invitation back, at the version that the caller has read (None: at any); one that is closed already
+        stays as it is.
 
         Raises:
             InvitationNotFound
+            PreconditionFailed: it is another version by now.
         """
         invitation = await self.get(org, invitation_id)
+        if etag not in (invitation.etag, None):
+            raise PreconditionFailed("the invitation was changed in the meantime")
         if invitation.open(self._clock.now()):
             await self._close(invitation, InvitationState.WITHDRAWN, None, by.actor, "invitation.withdrawn")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
-from shared.identity.access import Access
+from shared.identity.access import Access, Effect
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import Permission, Role
 from shared.organizations.errors import (
@@ -150,7 +150,11 @@ def check_may_change(actor: Access, actor_user: UserId, target: Access, target_u
     """
     if actor_user == target_user:
         raise NotOverThem("nobody changes their own rights; another member with the permission can")
-    more = [p.value for p in sorted(target.base) if isinstance(actor.may_pass_on(p, None, None, now), Denied)]
+    held = [(permission, None, None) for permission in sorted(target.base)]
+    granted = [
+        (g.permission, g.resource, g.expires_at) for g in target.grants if g.effect is Effect.ALLOW and g.live(now)
+    ]
+    more = [each[0].value for each in (*held, *granted) if isinstance(actor.may_pass_on(*each, now), Denied)]
     if more:
         raise NotOverThem(f"the member holds what you lack: {', '.join(more[:5])}")
 

@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     @classmethod
     def _has_a_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None and _production(info):
-            raise ValueError("missing: in production page cursors need a key of their own")
+            raise ValueError("missing: in production page cursors and kept replies need a key of their own")
         return value
 
     @field_validator("secrets_folder")
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
         return value
 
     def cursor_secret(self) -> bytes:
-        """The key that seals page cursors: MERIDIAN_CURSOR_KEY, or in development one that follows from the store's."""
+        """The key of page cursors and of kept replies that hold a secret: MERIDIAN_CURSOR_KEY, or in development one that follows from the store's."""
         if self.cursor_key is not None:
             return self.cursor_key.get_secret_value().encode()
         store = self.cosmos_key.get_secret_value() if self.cosmos_key else ""

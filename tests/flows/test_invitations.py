@@ -64,7 +64,10 @@ def test_invitations_are_listed_withdrawn_and_made_once_an_address(house: HouseF
     listed = owner.get("/v1/invitations?state=pending&limit=100").json()["items"]
     assert made["id"] in {item["id"] for item in listed}
     assert "token" not in listed[0]
-    assert owner.call("DELETE", f"/v1/invitations/{made['id']}").status_code == 204
+    invitation = f"/v1/invitations/{made['id']}"
+    assert code_of(owner.call("DELETE", invitation)) == "if_match_required"
+    assert code_of(owner.change("DELETE", invitation, etag='"old"')) == "precondition_failed"
+    assert owner.change("DELETE", invitation).status_code == 204
     someone = Person.sign_up(house, "someone").client()
     assert code_of(someone.post("/v1/invitations/accept", {"token": made["token"]})) == "invitation_not_found"
     assert owner.post("/v1/invitations", {"email": email}).status_code == 201

@@ -143,6 +143,25 @@ def test_people_do_not_pass_for_administrators_or_agents(world: World, route: Ro
         assert harmless(client, route).status_code in (401, 403)
 
 
+def test_what_creates_takes_an_idempotency_key() -> None:
+    creating = [route for route in ROUTES if route.method == "POST" and route.status == 201]
+    assert [route.path for route in creating if not route.idempotent] == []
+    assert creating
+
+
+CHANGING = [route for route in ROUTES if route.method in ("PUT", "PATCH", "DELETE")]
+
+
+@pytest.mark.parametrize("route", CHANGING, ids=ids(CHANGING))
+def test_what_shows_a_version_is_changed_by_naming_it(world: World, route: Route) -> None:
+    """PUT, PATCH and DELETE demand If-Match; those that do not are about what shows no version to name."""
+    if route.if_match:
+        reply = world.owner.call(route.method, world.path(route), world.body(route))
+        assert (reply.status_code, code_of(reply)) == (428, "if_match_required")
+    else:
+        assert "ETag" not in world.owner.get(world.path(route)).headers
+
+
 def test_every_permission_is_asked_for_or_is_planned() -> None:
     """A permission that no route asks for is either a mistake or belongs to a part that is not built yet: listed here."""
     asked = {Permission(str(route.permission)) for route in GUARDED} | BY_CONTENT

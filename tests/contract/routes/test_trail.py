@@ -122,6 +122,42 @@ def test_every_refusal_of_permission_is_in_the_trail(world: World) -> None:
     assert silent == []
 
 
+def beyond(world: World) -> dict[str, tuple[ApiClient, str, str, dict[str, Any] | None]]:
+    """What is refused behind an open door: the caller may call, but not do this."""
+    admin, owner = world.roles[Role.ADMIN], world.owner
+    boss, target = (f"mem_{owner.get('/v1/me').json()['id'][4:]}", world.thing("member_id"))
+    own = f"mem_{admin.get('/v1/me').json()['id'][4:]}"
+    key = ApiClient(world.house.api, world.key_with(Permission.ROLES_READ))
+    more = {"permission": "billing.manage"}
+    return {
+        "invites an owner": (admin, "POST", "/v1/invitations", {"email": "o@example.com", "role": "owner"}),
+        "invites owners": (admin, "POST", "/v1/invitations/bulk", {"emails": ["o@example.com"], "role": "owner"}),
+        "makes an owner": (admin, "PATCH", f"/v1/members/{target}", {"role": "owner"}),
+        "makes owners": (admin, "POST", "/v1/members/bulk-role", {"member_ids": [target], "role": "owner"}),
+        "removes the owner": (admin, "DELETE", f"/v1/members/{boss}", None),
+        "removes owners": (admin, "POST", "/v1/members/bulk-remove", {"member_ids": [boss]}),
+        "changes own role": (admin, "PATCH", f"/v1/members/{own}", {"role": "viewer"}),
+        "grants what they lack": (admin, "POST", f"/v1/members/{target}/grants", more),
+        "a role of what they lack": (admin, "POST", "/v1/roles", {"name": "X", "permissions": ["org.delete"]}),
+        "a key with what they lack": (admin, "POST", "/v1/api-keys", {"name": "X", "scopes": ["billing.manage"]}),
+        "a key that is no person": (key, "POST", "/v1/me/leave", None),
+    }
+
+
+def test_every_refusal_behind_an_open_door_is_in_the_trail(world: World) -> None:
+    silent: list[str] = []
+    for name, (client, method, path, body) in beyond(world).items():
+        headers = {} if method == "POST" else {"If-Match": "*"}
+        reply = client.call(method, path, body, headers=headers)
+        assert reply.status_code == 403 or reply.json()["failed"] == 1, f"{name}: {reply.text}"
+        found = entries_of(world.owner, reply.headers["X-Request-Id"])
+        if [(each["action"], each["outcome"], bool(each["reason"])) for each in found] != [
+            ("access.refused", "refused", True)
+        ]:
+            silent.append(f"{name}: {found}")
+    assert silent == []
+
+
 @pytest.mark.slow
 def test_every_change_is_in_the_trail(world: World) -> None:
     world.bodies["create_server"] = {"name": f"{MARK[:30]}-2", "template": "echo"}

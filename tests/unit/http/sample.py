@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from secrets import token_urlsafe
 from typing import Any
 
 from pydantic import Field
@@ -61,6 +62,7 @@ class Gate:
         self.asked = 0
         self.may: set[str] = {Can.READ, Can.WRITE}
         self.resources: list[str | None] = []
+        self.noted: list[tuple[str, str]] = []
 
     async def authenticate(self, request: Request) -> Principal:
         self.asked += 1
@@ -79,6 +81,9 @@ class Gate:
         self.resources.append(resource)
         if permission not in self.may:
             raise Forbidden(f"{permission} is needed", permission=permission)
+
+    async def note(self, call: Call, fault: Fault) -> None:
+        self.noted.append((call.route.name, fault.code))
 
 
 def make(backing: Any) -> tuple[Routes, dict[str, Any]]:  # noqa: C901 - a list of routes, each of two lines
@@ -109,9 +114,17 @@ def make(backing: Any) -> tuple[Routes, dict[str, Any]]:  # noqa: C901 - a list 
             await hang.wait()
         return Reply(ThingView(id=id, name=body.name), status=201, etag='"1"', location=f"/v1/things/{id}")
 
+    @routes.post("/v1/secrets", permission=Can.WRITE, idempotent=True, sealed=True, status=201, response=ThingView)
+    async def create_secret(call: Call, body: ThingCreate) -> Reply:
+        """Create something whose text is shown once."""
+        kept["made"].append(secret := token_urlsafe(32))
+        return Reply(ThingView(id=call.new_id("srv"), name=f"{body.name} {secret}"), status=201)
+
     @routes.post("/v1/plain", permission=Can.WRITE, status=201)
     async def create_plain(_call: Call, body: ThingCreate) -> ThingView:
         """Create without a key."""
+        if kept["fail_with"] is not None:
+            raise kept["fail_with"]
         return ThingView(id="p1", name=body.name)
 
     @routes.get("/v1/things/{server_id}", permission=Can.READ, resource="server_id", response=ThingView)

@@ -85,6 +85,7 @@ FREE: dict[str, Any] = {"organization": False}
             id="resource from nowhere",
         ),
         pytest.param("GET", "/v1/a", plain, {**FREE, "idempotent": True}, "for POST", id="idempotent GET"),
+        pytest.param("POST", "/v1/a", plain, {**FREE, "sealed": True}, "can be sealed", id="sealed and not kept"),
         pytest.param(
             "GET", "/v1/a", plain, {**FREE, "rate": "often"}, "no rate class 'often'", id="unknown rate class"
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,17 @@ import pytest
 import pytest_asyncio
 
 from shared.composition import Services
+from shared.http.idempotency import KeptReply
 from shared.http.principal import Auth
 from shared.platform.errors import Unavailable
 from shared.platform.settings import load_settings
+from shared.store.unscoped import directory_id
 from tests.support.clocks import SetClock
 from tests.support.doors import Answer, Backing, Doors
 from tests.unit.http.sample import Gate, NoRoomLeft, make
 from tests.unit.http.world import GOOD
 
-_keys = (f"key-{number}" for number in itertools.count())
+_keys = (f"a-key-of-mine-{number}-" for number in itertools.count())
 
 
 @dataclass
@@ -95,6 +98,34 @@ async def test_of_twenty_equal_requests_at_once_one_has_an_effect(world: World) 
     assert all("Retry-After" in answer.headers for answer in refused)
     assert (await world.create(key)).status == 201
     assert len(world.kept["made"]) == 1
+
+
+async def test_a_reply_with_a_secret_is_had_again_by_its_key_and_by_nothing_that_is_stored(world: World) -> None:
+    key = next(_keys)
+    first, second = await world.create(key, url="/v1/secrets"), await world.create(key, url="/v1/secrets")
+    (secret,) = world.kept["made"]
+    assert (first.status, second.status, second.body) == (201, 201, first.body)
+    assert secret in first.body.decode()
+    record = directory_id("idem", "org_a", "usr_kim", "console", "create_secret", key)
+    container = await world.services.database.container("directory")
+    for id in (record, KeptReply.id_of(record)):
+        stored = json.dumps(await container.read_item(id, id))
+        assert secret not in stored
+        assert key not in stored
+
+
+async def test_a_sealed_reply_that_cannot_be_opened_is_said_to_be_lost(world: World, database: dict[str, str]) -> None:
+    key = next(_keys)
+    await world.create(key, url="/v1/secrets")
+    changed = Services(load_settings({**database, "cursor_key": "another"}), clock=world.clock)
+    gate = Gate()
+    backing = Backing(
+        authenticators={Auth.USER: gate}, authorizer=gate, idempotency=changed.idempotency, clock=world.clock
+    )
+    headers = {"authorization": "Bearer kim", "idempotency-key": key}
+    answer = await Doors(make(backing)[0]).call("POST", "/v1/secrets", GOOD, headers=headers)
+    assert (answer.status, answer.json["code"]) == (410, "idempotency_reply_lost")
+    await changed.close()
 
 
 async def test_a_refusal_is_not_kept_so_the_same_key_may_succeed_later(world: World) -> None:

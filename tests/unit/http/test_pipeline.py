@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from shared.http.rates import RATE_CLASSES
+from shared.platform.errors import Forbidden
 from tests.support.doors import Backing, Doors, settings_for_tests
 from tests.unit.http.sample import Can, make
-from tests.unit.http.world import GOOD, KIM, SERVER, World
+from tests.unit.http.world import GOOD, KIM, ORIGIN, SERVER, World
 
 
 async def test_a_good_call_gets_its_answer(world: World) -> None:
@@ -246,3 +248,46 @@ async def test_a_query_value_that_is_empty_counts_as_sent(world: World) -> None:
             "GET", f"http://h/v1/things{url}", headers=KIM, params=sent, route_params={}, body=b""
         )
         assert (await function(req=request)).status_code == status, url
+
+
+async def test_who_has_no_organization_is_counted_as_anybody(world: World) -> None:
+    """A refusal that costs the caller nothing of their limit can be had without end."""
+    answer = await world.doors.call("GET", "/v1/things", headers={"authorization": "Bearer new"})
+    assert (answer.status, answer.json["code"]) == (403, "no_organization")
+    assert answer.headers["RateLimit"]
+    limit = RATE_CLASSES["read"].user or 0
+    answers = [
+        await world.doors.call("GET", "/v1/things", headers={"authorization": "Bearer new"}) for _ in range(limit)
+    ]
+    assert [each.status for each in answers[-2:]] == [403, 429]
+
+
+@pytest.mark.parametrize("url", ["/v1/me", "/v1/notes.txt", "/v1/things/42"])
+async def test_caches_are_told_that_the_origin_counts_whether_one_was_sent_or_not(world: World, url: str) -> None:
+    for sent in ({}, {"origin": ORIGIN}, {"origin": "https://evil.example"}):
+        answer = await world.doors.call("GET", url, headers={**KIM, **sent})
+        assert answer.headers["Vary"] == "Origin"
+        allowed = answer.headers.get("Access-Control-Allow-Origin")
+        assert allowed == (ORIGIN if sent.get("origin") == ORIGIN else None)
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+async def test_a_page_elsewhere_may_read_every_field_that_it_needs(world: World) -> None:
+    answer = await world.doors.call("GET", "/v1/me", headers={**KIM, "origin": ORIGIN})
+    exposed = {name.strip() for name in answer.headers["Access-Control-Expose-Headers"].split(",")}
+    assert {"ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"} <= exposed
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [('"7"', 304), ('W/"7"', 304), ('"1", W/"7"', 304), ("*", 304), ('"8"', 200)]
+)
+async def test_what_the_caller_has_already_is_not_sent_again(world: World, sent: str, status: int) -> None:
+    answer = await world.doors.call("GET", f"/v1/things/{SERVER}", headers={**KIM, "if-none-match": sent})
+    assert (answer.status, answer.headers["ETag"]) == (status, '"7"')
+
+
+async def test_a_refusal_of_a_handler_is_noted(world: World) -> None:
+    world.kept["fail_with"] = Forbidden("you cannot give what you lack")
+    answer = await world.doors.call("POST", "/v1/plain", GOOD, headers=KIM)
+    assert answer.status == 403
+    assert world.gate.noted == [("create_plain", "forbidden")]

@@ -192,12 +192,15 @@ async def test_an_address_with_bad_proofs_waits_beyond_the_turn_of_the_minute() 
     clock.advance(50)
     await pass_through(limiter, "refused", RATE_CLASSES["refused"].address or 0)
     clock.advance(10)
+    headers: dict[str, str] = {}
     with pytest.raises(RateLimited):
-        limiter.refused_before(request())
+        limiter.refused_before(request(), headers)
+    assert headers["RateLimit"].startswith('"address";r=0;t=')
+    assert headers["RateLimit-Policy"] == '"address";q=60;w=60'
     with pytest.raises(RateLimited):
         await limiter.count("refused", caller(), request(), {})
     clock.advance(100)
-    limiter.refused_before(request())
+    limiter.refused_before(request(), {})
 
 
 async def test_the_fields_name_the_tightest_window() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.identity.access import Access
+from shared.identity.access import Access, Effect, Grant, Resource, ResourceKind
 from shared.identity.errors import CannotPassOn
 from shared.identity.permissions import ROLE_PERMISSIONS, Permission, Role
 from shared.organizations import rules
@@ -147,6 +147,39 @@ def test_nobody_changes_one_who_holds_more(name: str) -> None:
         return
     with pytest.raises(NotOverThem):
         rules.check_may_change(access(actor), ANN, access(target), BEN, NOW)
+
+
+SERVER = Resource(kind=ResourceKind.SERVER, id="srv_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+GRANTED = {
+    # name: (permission, effect, thing, ends after, whether an admin is over a viewer with it)
+    "what the admin holds": (Permission.AUDIT_READ, Effect.ALLOW, None, None, True),
+    "what the admin holds, for one thing": (Permission.SERVERS_START, Effect.ALLOW, SERVER, None, True),
+    "what the admin lacks": (Permission.BILLING_MANAGE, Effect.ALLOW, None, None, False),
+    "what the admin lacks, for a while yet": (Permission.ORG_DELETE, Effect.ALLOW, None, 1, False),
+    "what the admin lacks, until a moment ago": (Permission.ORG_DELETE, Effect.ALLOW, None, -1, True),
+    "a deny of what the admin lacks": (Permission.BILLING_MANAGE, Effect.DENY, None, None, True),
+}
+
+
+@pytest.mark.parametrize("name", GRANTED)
+def test_what_a_member_was_granted_counts_as_what_they_hold(name: str) -> None:
+    permission, effect, thing, minutes, allowed = GRANTED[name]
+    ends = NOW + timedelta(minutes=minutes) if minutes else None
+    grant = Grant(
+        id="grt_1",
+        effect=effect,
+        permission=permission,
+        resource=thing,
+        expires_at=ends,
+        granted_by=ANN,
+        created_at=NOW,
+    )
+    target = Access("viewer", ROLE_PERMISSIONS[Role.VIEWER], (grant,))
+    if allowed:
+        rules.check_may_change(access(Role.ADMIN), ANN, target, BEN, NOW)
+        return
+    with pytest.raises(NotOverThem, match=permission.value):
+        rules.check_may_change(access(Role.ADMIN), ANN, target, BEN, NOW)
 
 
 def test_nobody_changes_their_own_rights() -> None:
