@@ -21,6 +21,7 @@ from shared.messaging.agent_api import ServerState
 from shared.messaging.commands import Command, CommandType
 from shared.messaging.reports import Outcome, Status
 from shared.messaging.server_messages import (
+    ALREADY_REMOVED,
     COMMANDS,
     ApplyServer,
     CancelInstall,
@@ -101,7 +102,7 @@ class ServersPart:
             await self._context.driver.end(wanted.server_id)
             await self._preparer.remove(wanted.server_id)
             self._left_over.discard(wanted.server_id)
-            return Outcome(Status.SUCCEEDED, "already_removed", "there is no such server on this node")
+            return Outcome(Status.SUCCEEDED, ALREADY_REMOVED, "there is no such server on this node")
         outcome = await keeper.remove(wanted.task_id)
         if outcome.status is Status.SUCCEEDED:
             self._keepers.pop(wanted.server_id, None)

@@ -61,7 +61,7 @@ def operations(s: Services) -> Operations:
     from shared.servers.operations import Operations
 
     moving = Moving(s.store, s.clock, s.audit, s.servers.creation)
-    return Operations(s.store, s.clock, s.servers, s.tasks, s.server_reports, s.dispatcher, moving)
+    return Operations(s.store, s.clock, s.servers, s.tasks, s.server_reports, s.dispatcher, moving, s.reconciler.doubt)
 
 
 def reconciler(s: Services) -> Reconciler:

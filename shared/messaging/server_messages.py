@@ -31,6 +31,10 @@ class ApplyServer:
     task_id: str | None = None
 
 
+#: Code of the outcome when a server that shall be removed is not there.
+ALREADY_REMOVED = "already_removed"
+
+
 @dataclass(frozen=True, slots=True)
 class RemoveServer:
     """Command `server.remove`: stop it and delete its files. A server that is not there is removed already."""

@@ -9,7 +9,7 @@ from shared.placement.models import Demand, Node, Placed, Strategy, Verdict
 from shared.placement.rules import judge, place
 from shared.servers.asking import Asked, asking, at_work, shown, target_of
 from shared.servers.demand import demand_of
-from shared.servers.models import Desired, NameHeld, Server, TemplateRef, name_id
+from shared.servers.models import Desired, NameHeld, Server, TemplateRef, name_id, owed_by
 from shared.servers.wishes import Values, complete_template, resources_for, values_for
 from shared.tasks.models import PLACE, Step, TaskKind
 
@@ -125,6 +125,8 @@ class Creation:
             renewed = _placed_again(task, server, node, moved, why, self._clock.now())
             again = Asked(at_work(moved, renewed), renewed)
             batch.replace(again.server)
+            if server.node_id is not None and server.node_id != node.id:
+                batch.upsert(owed_by(moved, server.node_id))  # until it has cleaned; perhaps it owed us that before
             beside(batch.replace(again.task) if known else batch.create(again.task), again)
             made.append(again)
 

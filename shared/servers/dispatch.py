@@ -13,7 +13,7 @@ from shared.platform import tracing
 from shared.platform.errors import NotFound
 from shared.platform.ids import OrgId
 from shared.servers.demand import spec_of
-from shared.servers.models import Orphan, Server
+from shared.servers.models import Orphan, Server, orphan_id
 from shared.servers.sealing import Sealer
 from shared.store.scoped import Store
 from shared.tasks.models import Task, TaskKind
@@ -85,7 +85,7 @@ class Dispatcher:
             owed = to_wire(RemoveServer(task.target, revision, task.id))
             return Order(CommandType.SERVER_REMOVE, step, task.target, revision, owed, LIFE)
         if task.kind is TaskKind.DELETE:
-            revision = await self._revision_of_removed(org, task.target, server)
+            revision = await self._revision_of_removed(org, task, server)
             remove: dict[str, Any] = to_wire(RemoveServer(task.target, revision, task.id))
             return Order(CommandType.SERVER_REMOVE, step, task.target, revision, remove, LIFE)
         server = server or await self._store.get(org, Server, task.target)
@@ -97,14 +97,9 @@ class Dispatcher:
         payload = to_wire(ApplyServer(spec, task.id))
         return Order(CommandType.SERVER_APPLY, step, server.id, server.revision, payload, LIFE)
 
-    async def _revision_of_removed(self, org: OrgId, server_id: str, server: Server | None) -> int:
+    async def _revision_of_removed(self, org: OrgId, task: Task, server: Server | None) -> int:
         if server is None:
-            server = await self._store.find(org, Server, server_id)
+            server = await self._store.find(org, Server, task.target)
         if server is not None:
             return server.revision
-        return (await self._store.get(org, Orphan, orphan_id(server_id))).revision
-
-
-def orphan_id(server_id: str) -> str:
-    """The id of a deleted server's document."""
-    return f"orphan_{server_id}"
+        return (await self._store.get(org, Orphan, orphan_id(task.target, task.node_id or ""))).revision

@@ -208,7 +208,10 @@ def ledger_id(node_id: str) -> str:
 
 
 class Orphan(Document):
-    """A deleted server whose node has not yet said that its files are gone. It goes on holding what it had."""
+    """A server that its node owes us the cleaning of: it was deleted, or placed on another node before it was ever ready.
+
+    A deleted one goes on holding what it had. One that was placed elsewhere holds nothing here any more.
+    """
 
     indexed: ClassVar[tuple[str, ...]] = ("node_id",)
     type: Literal["server_orphan"] = "server_orphan"
@@ -216,6 +219,23 @@ class Orphan(Document):
     node_id: str
     name: str
     revision: int
+
+
+def orphan_id(server_id: str, node_id: str) -> str:
+    """The id of what a node owes us of a server."""
+    return f"orphan_{server_id}_{node_id}"
+
+
+def owed_by(server: Server, node_id: str) -> Orphan:
+    """What the node owes us when the server is gone from it."""
+    return Orphan(
+        id=orphan_id(server.id, node_id),
+        org_id=server.org_id,
+        server_id=server.id,
+        node_id=node_id,
+        name=server.name,
+        revision=server.revision,
+    )
 
 
 def join_address(host: str, port: int) -> str:

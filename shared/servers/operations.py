@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from shared.audit.models import Actor
@@ -10,15 +11,15 @@ from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, Fault, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
 from shared.servers.asking import Asked, at_work
-from shared.servers.dispatch import Dispatcher, orphan_id
+from shared.servers.dispatch import Dispatcher
 from shared.servers.models import (
     NameHeld,
-    Orphan,
     Server,
     ServerObserved,
     name_id,
     nothing_seen,
     observed_id,
+    owed_by,
 )
 from shared.servers.moving import Moving
 from shared.servers.reports import NOT_INSTALLED, ServerReports
@@ -45,9 +46,11 @@ class Operations:
         reports: ServerReports,
         dispatcher: Dispatcher,
         moving: Moving,
+        doubt: Callable[[OrgId, str], Awaitable[None]],
     ) -> None:
+        """`doubt` has a node compared soon: it may not get what it is told."""
         self._store, self._clock, self._servers, self._tasks = store, clock, servers, tasks
-        self._reports, self._dispatcher, self._moving = reports, dispatcher, moving
+        self._reports, self._dispatcher, self._moving, self._doubt = reports, dispatcher, moving, doubt
 
     async def send(self, org: OrgId, task_id: str, attempt: int) -> bool:
         """Send what the task's attempt asks of its node; False when there is nothing left to ask.
@@ -67,6 +70,7 @@ class Operations:
         if "left" in task.spec:
             with contextlib.suppress(NotFound):  # that node is gone, and what it had with it
                 await self._dispatcher.leave(org, task)
+            await self._doubt(org, task.spec["left"])
         return True
 
     async def cancel(self, org: OrgId, task_id: str) -> None:
@@ -93,15 +97,7 @@ class Operations:
         server = await self._store.find(org, Server, server_id)
         if server is None or node_id is None:
             return
-        orphan = Orphan(
-            id=orphan_id(server_id),
-            org_id=org,
-            server_id=server_id,
-            node_id=node_id,
-            name=server.name,
-            revision=server.revision,
-        )
-        batch = self._store.batch(org).create(orphan).delete(Server, server_id, etag=server.etag)
+        batch = self._store.batch(org).create(owed_by(server, node_id)).delete(Server, server_id, etag=server.etag)
         try:
             await batch.delete(NameHeld, name_id(server.name)).commit()
         except (AlreadyExists, NotFound):
@@ -118,7 +114,8 @@ class Operations:
         renewed = self._tasks.renewed(task)
         entry = self._tasks.retried(org, task, renewed, by=by)
         cleans = task.kind is TaskKind.DELETE or (task.kind is TaskKind.RECONCILE and task.spec["remove"])
-        if cleans and await self._store.find(org, Server, task.target) is None:
+        there = await self._store.find(org, Server, task.target) if cleans else None
+        if cleans and (there is None or there.node_id != task.node_id):
             await self._store.batch(org).replace(renewed).create(entry).commit()
             return await self._tasks.get(org, task_id)
         server, observed = await self._servers.get(org, task.target)
@@ -150,7 +147,8 @@ class Operations:
             batch = self._store.batch(org).replace(task.ending(state, self._clock.now(), failure=failure))
             observed = await self._store.find(org, ServerObserved, observed_id(task.target))
             if observed is not None:
-                batch.replace(observed.having(over=task_id))
+                if observed.node_id == task.node_id:  # a node that it has left does not speak of it
+                    batch.replace(observed.having(over=task_id))
             elif task.kind is TaskKind.PROVISION and task.node_id is not None:
                 # Its node is away and never spoke of it: without this the server would be at work until the lease ends.
                 batch.create(nothing_seen(org, task.target, task.node_id, over=task_id))

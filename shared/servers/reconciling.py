@@ -92,7 +92,10 @@ class Reconciler:
         names = [("@node", holder.node), ("@server", Server.type_name()), ("@orphan", Orphan.type_name())]
         rows = await store.select(holder.org, Server, _KNOWN, [{"name": name, "value": value} for name, value in names])
         held = await held_on(store, self._services.clock, holder.org, holder.node)
-        return compare(servers, [_wanted(row) for row in rows], {hold.server_id for hold in held.holds})
+        # One that came back to a node which still owed us its cleaning is there by right.
+        rows.sort(key=lambda row: bool(row["type"] == Server.type_name()))
+        wanted = {one.id: one for one in map(_wanted, rows)}
+        return compare(servers, wanted.values(), {hold.server_id for hold in held.holds})
 
     def _seen_twice(self, node: str, found: list[Drift]) -> list[Drift]:
         before = self._seen.pop(node, frozenset())
@@ -135,9 +138,11 @@ class Reconciler:
         )
         batch = services.store.batch(holder.org).create(task)
         server = await services.store.find(holder.org, Server, drift.server_id)
-        if server is not None:
-            if server.node_id != holder.node:
+        if server is not None and server.node_id != holder.node:
+            if drift.kind is not Kind.OWED:
                 return None
+            # What goes on elsewhere has nothing to do with the cleaning here: no lease.
+        elif server is not None:
             # An agent refuses what is older than what it has: a store that was set back goes on above that.
             revision = drift.said + 1 if drift.kind is Kind.AHEAD else server.revision
             lease = Operation(task_id=task.id, kind=task.kind.value, until=task.deadline + LEASE_MARGIN)

@@ -20,10 +20,19 @@ from shared.placement.models import PortKey
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import OrgId
-from shared.servers.dispatch import orphan_id
 from shared.servers.history import History
-from shared.servers.models import NameHeld, NodeLedger, Orphan, Server, ServerObserved, ledger_id, name_id, observed_id
-from shared.servers.told import Told, cleaned_late, end_of, going_on, never_told, seen
+from shared.servers.models import (
+    NameHeld,
+    NodeLedger,
+    Orphan,
+    Server,
+    ServerObserved,
+    ledger_id,
+    name_id,
+    observed_id,
+    orphan_id,
+)
+from shared.servers.told import Told, cleaned_late, cleans_elsewhere, end_of, going_on, has_cleaned, never_told, seen
 from shared.store.batch import Batch
 from shared.store.scoped import Store
 from shared.tasks.models import Task, TaskKind, TaskState
@@ -101,10 +110,11 @@ class ServerReports:
         if task is None and (kept is None or kept.node_id != told.node_id):
             server = await self._store.find(org, Server, told.server_id)
             if server is None or server.node_id != told.node_id:
+                await self._settle(org, told)
                 return Heard(server=False, task=theirs)
         batch = self._store.batch(org)
         over = end_of(task, told, self._clock.now())
-        observed = seen(org, kept, told, task, over)
+        observed = None if cleans_elsewhere(task, kept, told) else seen(org, kept, told, task, over)
         if observed is not None:
             batch.create(observed) if kept is None else batch.replace(observed)
         if task is not None:
@@ -128,8 +138,22 @@ class ServerReports:
             await self.erase(org, batch, told.server_id, told.node_id)
         elif task.kind is TaskKind.RECONCILE and task.state is TaskState.SUCCEEDED and task.spec["remove"]:
             server = await self._store.find(org, Server, told.server_id)
-            if server is None or server.desired.removed:
+            if server is not None and server.node_id != told.node_id:
+                await self._forgive(org, batch, told)
+            elif server is None or server.desired.removed:
                 await self.erase(org, batch, told.server_id, told.node_id, server)
+
+    async def _settle(self, org: OrgId, told: Told) -> None:
+        """A node from which the server was placed elsewhere has perhaps cleaned it away."""
+        if has_cleaned(told):
+            batch = self._store.batch(org)
+            await self._forgive(org, batch, told)
+            await batch.commit()
+
+    async def _forgive(self, org: OrgId, batch: Batch, told: Told) -> None:
+        """The node owes us nothing more of the server."""
+        if await self._store.find(org, Orphan, orphan_id(told.server_id, told.node_id)) is not None:
+            batch.delete(Orphan, orphan_id(told.server_id, told.node_id))
 
     async def _keep_ledger(self, org: OrgId, batch: Batch, task: Task, told: Told) -> None:
         """A server that was not made lets go of its room; a port that something else has is not given out for a while."""
@@ -162,8 +186,8 @@ class ServerReports:
         server = server or await self._store.find(org, Server, server_id)
         if server is not None:
             batch.delete(Server, server.id, etag=server.etag).delete(NameHeld, name_id(server.name))
-        if await self._store.find(org, Orphan, orphan_id(server_id)) is not None:
-            batch.delete(Orphan, orphan_id(server_id))
+        if await self._store.find(org, Orphan, orphan_id(server_id, node_id)) is not None:
+            batch.delete(Orphan, orphan_id(server_id, node_id))
 
 
 # ---------------------------------------------------------------- who takes which report (see the composition root)

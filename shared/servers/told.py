@@ -9,7 +9,7 @@ from typing import Any, Final
 from shared.messaging.codec import to_wire
 from shared.messaging.commands import command_id
 from shared.messaging.reports import Outcome, Status
-from shared.messaging.server_messages import ServerReport, StepReport
+from shared.messaging.server_messages import ALREADY_REMOVED, ServerReport, StepReport
 from shared.platform.ids import OrgId
 from shared.servers.models import ServerObserved, nothing_seen, observed_id
 from shared.tasks.models import PLACE, Failure, PortTaken, Step, Task, TaskKind, TaskState
@@ -112,6 +112,20 @@ def cleaned_late(task: Task, told: Told) -> bool:
     """Whether the node was away for longer than its deletion's time, and has cleaned now."""
     done = told.outcome is not None and told.outcome.status is Status.SUCCEEDED
     return task.kind is TaskKind.DELETE and task.state is not TaskState.SUCCEEDED and done
+
+
+def has_cleaned(told: Told) -> bool:
+    """Whether a command has ended with nothing of the server left on the node."""
+    if told.outcome is None or told.outcome.status is not Status.SUCCEEDED:
+        return False
+    removed = told.report is not None and told.report.observed.state == "removed"
+    return removed or told.outcome.code == ALREADY_REMOVED
+
+
+def cleans_elsewhere(task: Task | None, kept: ServerObserved | None, told: Told) -> bool:
+    """Whether a node tells of cleaning away what was placed elsewhere, or is not ours any more: that says nothing of the server."""
+    cleans = task is not None and task.kind is TaskKind.RECONCILE and bool(task.spec["remove"])
+    return cleans and (kept is None or kept.node_id != told.node_id)
 
 
 def _differs(before: dict[str, Any], now: dict[str, Any]) -> bool:

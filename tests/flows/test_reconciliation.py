@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.support.house import HouseForTests
 from tests.support.nodes import AgentProcess
 from tests.support.people import ApiClient
 from tests.support.server_house import agent_, api_, servers_  # noqa: F401  # fixtures
-from tests.support.servers import Servers
+from tests.support.servers import Servers, online_with_own_ports
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -145,6 +146,44 @@ async def test_an_orphan_whose_node_is_back(
     assert not alive(server["observed"]["pid"])
     assert not (agent.folder / "servers" / server["id"]).exists()
     assert held(api, agent) == before - 1
+
+
+def test_what_was_placed_elsewhere_is_cleaned_away_though_nobody_told_its_first_node(
+    house: HouseForTests, servers: Servers, api: ApiClient, agent: AgentProcess, tmp_path: Path
+) -> None:
+    path, port_held = f"/v1/nodes/{agent.node_id}", socket.socket()
+    usual = {name: api.get(path).json()[name] for name in ("port_ranges", "overcommit_memory")}
+    with AgentProcess.enrolled(house, api, tmp_path, name="cellar") as other, port_held as foreign:
+        online_with_own_ports(api, other.node_id)
+        foreign.bind(("0.0.0.0", 0))
+        foreign.listen()
+        port = foreign.getsockname()[1]
+        tight = {"port_ranges": [{"first": port, "last": port}], "overcommit_memory": 0.5}  # it is taken first
+        assert api.change("PATCH", path, tight).status_code == 200
+        made = servers.create("leaves")
+        task = f"/v1/tasks/{made['task_id']}"
+        until(lambda: api.get(task).json()["attempt"] == 2, "its first node has met the port")
+        agent.kill()
+        assert servers.task(made["task_id"])["state"] == "succeeded"
+        left = agent.folder / "servers" / made["server_id"]
+        assert left.is_dir()
+        dead_letter(house, agent.node_id)
+        before = servers.status(made["server_id"], "running")
+        assert before["node_id"] == other.node_id
+        agent.log.write_text("")
+        agent.start()
+        found = reconciled(api, made["server_id"])
+        assert found["node_id"] == agent.node_id
+        assert not left.exists()
+        after = servers.get(made["server_id"])
+        kept = ("status", "revision", "node_id", "ports")
+        assert [after[name] for name in kept] == [before[name] for name in kept]
+        assert after["observed"]["pid"] == before["observed"]["pid"]
+        assert alive(after["observed"]["pid"])
+        servers.done(made["server_id"], "stop")
+        removal = api.change("DELETE", f"/v1/servers/{made['server_id']}").json()["task_id"]
+        assert servers.task(removal)["state"] == "succeeded"
+    assert api.change("PATCH", path, usual).status_code == 200
 
 
 def test_a_disk_that_was_set_back_brings_no_deleted_server_back(

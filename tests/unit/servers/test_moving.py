@@ -19,7 +19,7 @@ from shared.platform.settings import load_settings
 from shared.servers.errors import NoRoom
 from shared.servers.lifecycle import Event
 from shared.servers.lifecycle import Status as Seen
-from shared.servers.models import FOREIGN_SECONDS, ServerObserved, ledger_id, status_of
+from shared.servers.models import FOREIGN_SECONDS, Orphan, ServerObserved, ledger_id, status_of
 from shared.servers.views import PlacementTry
 from shared.store.query import Where
 from shared.tasks.models import TaskState
@@ -239,6 +239,8 @@ async def test_died_anywhere_it_holds_one_place_and_goes_on(
         assert await house.held() == [(server.node_id, server.id, (key(server.ports["game"]),))]
         trail = await plain.audit.page(ORG, where=[Where("entry.action", "=", "server.placed_again")], limit=10)
         assert len(trail.items) == server.revision - 1, "told if and only if it was done"
+        owed = await plain.store.page(ORG, Orphan, limit=10)
+        assert [orphan.node_id for orphan in owed.items] == ["nod_a"] * (server.node_id == "nod_b")
     server = await house.server(asked)
     assert (died > 3, server.revision) == (True, 2)
     assert house.broker.sent[-1 if len(nodes) == 1 else -2] == (server.node_id, "server.provision#2")

@@ -17,7 +17,7 @@ from shared.messaging.server_messages import Observed, Sample, ServerReport, Ste
 from shared.platform.settings import load_settings
 from shared.servers.asking import Asked
 from shared.servers.lifecycle import Status as Seen
-from shared.servers.models import NodeLedger, Orphan, Server, ServerObserved, ledger_id, status_of
+from shared.servers.models import NodeLedger, Orphan, Server, ServerObserved, ledger_id, orphan_id, status_of
 from shared.tasks.models import Task, TaskKind, TaskState
 from tests.support.clocks import SetClock
 from tests.unit.servers.test_reserving import ORG, ask, servers_of
@@ -238,12 +238,12 @@ async def test_a_deletion_that_nobody_answers_leaves_an_orphan_that_holds_its_ro
     clock.advance(3 * 3600)
     await sweep(house, ORG, Flows({removal.task.id}))
     assert await house.store.find(ORG, Server, asked.server.id) is None
-    assert await house.store.find(ORG, Orphan, f"orphan_{asked.server.id}") is not None
+    assert await house.store.find(ORG, Orphan, orphan_id(asked.server.id, asked.server.node_id or "")) is not None
     assert await held(house, asked), "its game may still run there"
     late = Outcome(Status.SUCCEEDED, "ok", result={"report": to_wire(report(asked, "removed", 200.0))})
     await house.server_reports.take(
         ORG, str(asked.server.node_id), server_id=asked.server.id, task_id="tsk_removal", payload={}, outcome=late
     )
-    assert await house.store.find(ORG, Orphan, f"orphan_{asked.server.id}") is None
+    assert await house.store.find(ORG, Orphan, orphan_id(asked.server.id, asked.server.node_id or "")) is None
     assert not await held(house, asked)
     assert removal.task.kind is TaskKind.DELETE
