@@ -123,9 +123,9 @@ def has_cleaned(told: Told) -> bool:
 
 
 def cleans_elsewhere(task: Task | None, kept: ServerObserved | None, told: Told) -> bool:
-    """Whether a node tells of cleaning away what was placed elsewhere, or is not ours any more: that says nothing of the server."""
+    """Whether a node tells of cleaning away what was placed elsewhere: that says nothing of the server."""
     cleans = task is not None and task.kind is TaskKind.RECONCILE and bool(task.spec["remove"])
-    return cleans and (kept is None or kept.node_id != told.node_id)
+    return cleans and kept is not None and kept.node_id != told.node_id
 
 
 def _differs(before: dict[str, Any], now: dict[str, Any]) -> bool:
