@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from agent.config import Config
@@ -32,11 +31,6 @@ class Context:
     owners: Owners
     changed: Callable[[], None] = lambda: None  # call it when a server's state changed: the node beats at once
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    @property
-    def servers_folder(self) -> Path:
-        """Below it each server has a folder of its own."""
-        return self.config.path / "servers"
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something beside; its failure is logged, and it is cancelled when the agent ends."""

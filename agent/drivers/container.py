@@ -13,9 +13,9 @@ from agent.console import Console
 from agent.drivers import proc
 from agent.drivers.base import DriverError, Exit, Handle, Plan, Usage
 from agent.drivers.container_plan import PLACE, description, limited
+from agent.drivers.ending import Ending
 from agent.drivers.engine import Engine, EngineRefused, encoded
 from agent.drivers.ports import check_free
-from shared.messaging.server_spec import Stop
 
 
 class ContainerDriver:
@@ -146,17 +146,17 @@ class ContainerDriver:
         return connection
 
 
-class ContainerServer:
+class ContainerServer(Ending):
     """See `agent.drivers.base.Running`."""
 
     def __init__(self, driver: ContainerDriver, handle: Handle, attached: socket.socket) -> None:
+        super().__init__()
         self.handle = handle
         token = json.loads(handle.token)
         self._driver, self._id, self._pid, self._stdin = driver, str(token["id"]), int(token["pid"]), attached
         self._family = proc.Family(self._pid)
         self.console = Console(int(token["lines"]))
         self.limits_applied: tuple[str, ...] = tuple(token["limits"])
-        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(self._wait_for_end()), asyncio.create_task(self._read_output())]
 
     @property
@@ -183,8 +183,7 @@ class ContainerServer:
         self._stdin.close()
         self._family.close()
         self._driver.forget(self)
-        if not self._ended.done():
-            self._ended.set_result(Exit(code, time.time()))
+        self._has_ended(code)
 
     async def let_go(self) -> None:
         """Stop following; the container runs on."""
@@ -193,10 +192,6 @@ class ContainerServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stdin.close()
         self._family.close()
-
-    async def wait(self) -> Exit:
-        """See `Running.wait`."""
-        return await asyncio.shield(self._ended)
 
     def write(self, line: str) -> None:
         """See `Running.write`."""
@@ -210,25 +205,6 @@ class ContainerServer:
             raise DriverError("input_full", "the game does not read its input") from None
         except OSError as error:
             raise DriverError("not_running", f"the game's input is closed: {error.strerror}") from None
-
-    async def stop(self, stop: Stop) -> Exit:
-        """See `Running.stop`."""
-        if stop.method == "command":
-            with contextlib.suppress(DriverError):
-                self.write(stop.value)
-        else:
-            await self._signal(stop.value)
-        try:
-            async with asyncio.timeout(stop.timeout_seconds):
-                return await self.wait()
-        except TimeoutError:
-            return await self.kill()
-
-    async def kill(self) -> Exit:
-        """See `Running.kill`."""
-        if not self._ended.done():
-            await self._signal("SIGKILL")
-        return await self.wait()
 
     async def _signal(self, name: str) -> None:
         with contextlib.suppress(EngineRefused):  # it ended by itself meanwhile

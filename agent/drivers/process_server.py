@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from agent.console import Console
 from agent.drivers import proc
-from agent.drivers.base import DriverError, Exit, Handle, Usage
+from agent.drivers.base import DriverError, Handle, Usage
 from agent.drivers.cgroups import Group
+from agent.drivers.ending import Ending
 from agent.drivers.shim import end_user, kill_group, read_status
 from agent.drivers.tail import Tail
 from agent.owners import GameUser
-from shared.messaging.server_spec import Stop
 
 
-class ProcessServer:
+class ProcessServer(Ending):
     """See `agent.drivers.base.Running`."""
 
     def __init__(
@@ -35,11 +33,11 @@ class ProcessServer:
         child: subprocess.Popen[bytes] | None,
         user: GameUser | None,
     ) -> None:
+        super().__init__()
         self.handle, self.tail = handle, tail
         self._user = user if user is not None and user.alone else None
         self.limits_applied = group.applied
         self._forget, self._home, self._shim, self._group, self._child = forget, home, shim_pid, group, child
-        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._pidfd = -1
         self._stdin = -1
         self._family: proc.Family | None = None
@@ -77,9 +75,8 @@ class ProcessServer:
 
     def _on_end(self) -> None:
         code = read_status(self._home / "status")
-        kill_group(
-            self._shim, signal.SIGKILL
-        )  # what it left behind; before the wait, while the id is surely still ours
+        # What it left behind; before the wait, while the id is surely still ours.
+        kill_group(self._shim, signal.SIGKILL)
         if self._user is not None:
             end_user(self._user)
         if self._child is not None:
@@ -89,12 +86,7 @@ class ProcessServer:
         self.let_go()
         self._group.remove()
         self._forget(self)
-        if not self._ended.done():
-            self._ended.set_result(Exit(code, time.time()))
-
-    async def wait(self) -> Exit:
-        """See `Running.wait`."""
-        return await asyncio.shield(self._ended)
+        self._has_ended(code)
 
     def write(self, line: str) -> None:
         """See `Running.write`."""
@@ -109,24 +101,8 @@ class ProcessServer:
         except OSError as error:
             raise DriverError("not_running", f"the game's input is closed: {error.strerror}") from None
 
-    async def stop(self, stop: Stop) -> Exit:
-        """See `Running.stop`."""
-        if stop.method == "command":
-            with contextlib.suppress(DriverError):  # a game that does not read is ended by the time-out
-                self.write(stop.value)
-        else:
-            kill_group(self._shim, signal.Signals[stop.value])
-        try:
-            async with asyncio.timeout(stop.timeout_seconds):
-                return await self.wait()
-        except TimeoutError:
-            return await self.kill()
-
-    async def kill(self) -> Exit:
-        """See `Running.kill`."""
-        if not self._ended.done():
-            kill_group(self._shim, signal.SIGKILL)
-        return await self.wait()
+    async def _signal(self, name: str) -> None:
+        kill_group(self._shim, signal.Signals[name])
 
     def usage(self) -> Usage | None:
         """See `Running.usage`."""

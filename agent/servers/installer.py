@@ -36,7 +36,6 @@ class Installed:
     key: str
     generation: int
     reused: bool
-    mib: float
 
 
 class Installer:
@@ -91,7 +90,7 @@ class Installer:
                 )
         progress(95, "lay out the files")
         await asyncio.to_thread(self._lay, image, install, home, owner)
-        return Installed(key, install.generation, reused, image.size / 2**20)
+        return Installed(key, install.generation, reused)
 
     async def _build(self, install: Install, key: str, progress: Progress, output: deque[str]) -> Image:
         shop = Workshop(self._work / key, self._user(), self._groups)

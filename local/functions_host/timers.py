@@ -146,10 +146,6 @@ class TimerService:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def next_runs(self) -> dict[str, datetime]:
-        """The next scheduled instant by function name."""
-        return {timer.function.name: timer.next for timer in self._timers.values() if timer.next is not None}
-
     def has(self, name: str) -> bool:
         """Whether there is such a timer."""
         return name.lower() in self._timers

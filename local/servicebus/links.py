@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from local.servicebus.amqp import performatives as p
@@ -29,7 +30,7 @@ class Link:
         self.session.detach(self, error)  # type: ignore[arg-type]  # every link is one of the two kinds
 
 
-class IncomingLink(Link):
+class IncomingLink(Link, ABC):
     """The peer sends."""
 
     def __init__(self, session: Session, handle: int, name: str, address: str, limit: int) -> None:
@@ -78,9 +79,9 @@ class IncomingLink(Link):
             text = f"the message has {size} bytes; at most {self.limit} are allowed"
             self.acknowledge(number, p.rejected(p.AmqpError("amqp:link:message-size-exceeded", text)))
 
+    @abstractmethod
     def on_message(self, number: int, payload: bytes, *, settled: bool) -> None:
         """A whole message."""
-        raise NotImplementedError
 
     def acknowledge(self, number: int, state: bytes = p.ACCEPTED_STATE) -> None:
         """Tell the outcome now."""

@@ -154,9 +154,3 @@ def allows(grants: Iterable[Grant], path: tuple[str, ...], right: Right, now: fl
         grant.expires_at > now and grant.covers(path) and (right in grant.rights or "Manage" in grant.rights)
         for grant in grants
     )
-
-
-def parse_connection_string(text: str) -> dict[str, str]:
-    """The `Name=value` pairs of a connection string, names in lower case."""
-    pairs = (part.partition("=") for part in text.split(";") if part.strip())
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}

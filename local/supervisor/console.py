@@ -12,7 +12,7 @@ from typing import TextIO
 
 # ANSI colours that read on dark and on light terminals; red is kept for trouble.
 COLOURS = (36, 33, 35, 32, 34, 96, 95, 92)
-RED, DIM, BOLD = 31, 2, 1
+RED, BOLD = 31, 1
 # A part's file is cut over at this size, and one older file is kept.
 LOG_FILE_BYTES = 5 * 1024 * 1024
 

@@ -11,13 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shared.messaging import codec, jws
-from shared.messaging.limits import (
-    DEFAULT_COMMAND_LIFE,
-    MAX_COMMAND_LIFE,
-    MAX_ENVELOPE_BYTES,
-    MAX_ID_LENGTH,
-    MAX_PAYLOAD_BYTES,
-)
+from shared.messaging.envelopes import seal, unseal
+from shared.messaging.limits import DEFAULT_COMMAND_LIFE, MAX_COMMAND_LIFE, MAX_ID_LENGTH
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 COMMAND_KIND: Final = "meridian-command+jws"
@@ -143,10 +138,7 @@ def seal_command(command: Command, key: jws.PrivateKey, key_id: str) -> str:
     Raises:
         WireError: the content is larger than an envelope may be.
     """
-    content = codec.to_json(command)
-    if len(content) > MAX_PAYLOAD_BYTES:
-        raise codec.WireError(f"the command has {len(content)} bytes, an envelope holds {MAX_PAYLOAD_BYTES}")
-    return jws.sign(content, key, COMMAND_KIND, key_id)
+    return seal(command, COMMAND_KIND, key, key_id)
 
 
 def open_command(envelope: str, find_key: Callable[[str], jws.PublicKey | None]) -> Command:
@@ -156,5 +148,4 @@ def open_command(envelope: str, find_key: Callable[[str], jws.PublicKey | None])
         SignatureError: unsigned, foreign or changed.
         WireError: signed, but not of the form (a type this side does not know, for one).
     """
-    content = jws.verify(envelope, COMMAND_KIND, find_key, MAX_ENVELOPE_BYTES)
-    return codec.from_json(Command, content, MAX_PAYLOAD_BYTES)
+    return unseal(Command, envelope, COMMAND_KIND, find_key)

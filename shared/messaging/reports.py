@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shared.messaging import codec, jws
-from shared.messaging.limits import MAX_ENVELOPE_BYTES, MAX_ID_LENGTH, MAX_PAYLOAD_BYTES, MAX_TEXT_LENGTH
+from shared.messaging.envelopes import seal, unseal
+from shared.messaging.limits import MAX_ID_LENGTH, MAX_TEXT_LENGTH
 
 REPORT_KIND: Final = "meridian-report+jws"
 
@@ -91,10 +92,7 @@ def seal_report(report: Report, key: jws.PrivateKey, thumbprint: str) -> str:
     Raises:
         WireError: the content is larger than an envelope may be.
     """
-    content = codec.to_json(report)
-    if len(content) > MAX_PAYLOAD_BYTES:
-        raise codec.WireError(f"the report has {len(content)} bytes, an envelope holds {MAX_PAYLOAD_BYTES}")
-    return jws.sign(content, key, REPORT_KIND, thumbprint)
+    return seal(report, REPORT_KIND, key, thumbprint)
 
 
 def open_report(envelope: str, find_key: Callable[[str], jws.PublicKey | None]) -> Report:
@@ -104,5 +102,4 @@ def open_report(envelope: str, find_key: Callable[[str], jws.PublicKey | None]) 
         SignatureError: unsigned, foreign or changed.
         WireError: signed, but not of the form.
     """
-    content = jws.verify(envelope, REPORT_KIND, find_key, MAX_ENVELOPE_BYTES)
-    return codec.from_json(Report, content, MAX_PAYLOAD_BYTES)
+    return unseal(Report, envelope, REPORT_KIND, find_key)

@@ -38,8 +38,9 @@ class CommandSender(Protocol):
         """Send, within so many seconds if they are given; asking twice with the same task and step is one command.
 
         Raises:
-            NodeNotFound: no such node in the organization, or it is decommissioned.
+            NodeNotFound: no such node in the organization.
+            NodeStateConflict: it is decommissioned.
             WireError: the order breaks a limit.
-            ServiceBusError: the namespace cannot be reached; the activity's retry policy decides.
+            BrokerUnavailable: the namespace cannot be reached; the activity's retry policy decides.
         """
         ...

@@ -219,6 +219,3 @@ class ConsoleLines:
     first: int
     lines: tuple[str, ...]
     dropped: int = 0
-
-
-REPORTS: dict[str, type] = {"server.report": ServerReport, "server.console": ConsoleLines}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -11,10 +10,3 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 def valid_traceparent(text: str | None) -> str | None:
     """The text when it is a version-00 `traceparent`, else None: a broken one is dropped, never an error."""
     return text if text is not None and _TRACEPARENT.fullmatch(text) else None
-
-
-def child_traceparent(parent: str | None) -> str:
-    """A new span in the parent's trace, or a new sampled trace where there is none."""
-    valid = valid_traceparent(parent)
-    trace, flags = (valid[3:35], valid[53:55]) if valid else (secrets.token_hex(16), "01")
-    return f"00-{trace}-{secrets.token_hex(8)}-{flags}"

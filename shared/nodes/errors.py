@@ -71,12 +71,6 @@ class CertificateNotFound(Fault):
     kind, code, title = Kind.NOT_FOUND, "certificate_not_found", "There is no such certificate"
 
 
-class CommandNotAllowed(Fault):
-    """This command cannot be sent to this node."""
-
-    kind, code, title = Kind.CONFLICT, "command_not_allowed", "The node takes no such command"
-
-
 class BrokerUnavailable(Fault):
     """The message broker does not answer."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from shared.platform.errors import Fault, Figure
+from shared.platform.errors import Figure
 
 T = TypeVar("T")
 
@@ -25,12 +25,6 @@ class Denied:
     code: str
     reason: str
     figures: Mapping[str, Figure] = field(default_factory=dict)
-
-    def as_fault(self, kind: type[Fault]) -> Fault:
-        """The same refusal as an error of the given class."""
-        fault = kind(self.reason)
-        fault.figures = dict(self.figures)
-        return fault
 
 
 Outcome = Ok[T] | Denied

@@ -35,11 +35,6 @@ class Container:
         """The document field of the second level of a hierarchical key."""
         return self.partition_key[1].removeprefix("/") if len(self.partition_key) > 1 else None
 
-    def partition_key_definition(self) -> dict[str, Any]:
-        """The partition key as the service's REST API takes it."""
-        kind = "MultiHash" if len(self.partition_key) > 1 else "Hash"
-        return {"paths": list(self.partition_key), "kind": kind, "version": 2}
-
     def indexing_policy(self) -> dict[str, Any]:
         """The indexing policy as the service's REST API takes it."""
         paths = (*(f"{path}/?" for path in self.partition_key), f"/{INDEX}/*") if self.queried else ()

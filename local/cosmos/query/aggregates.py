@@ -6,6 +6,7 @@ https://learn.microsoft.com/azure/cosmos-db/nosql/query/aggregate-functions
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from local.cosmos.jsonvalue import UNDEFINED, Rank, Value, is_number, number, rank, sort_key
@@ -84,7 +85,7 @@ class Average(Sum):
         return UNDEFINED if self.spoilt or not self.count else number(self.total / self.count)
 
 
-class _Extreme:
+class _Extreme(ABC):
     def __init__(self) -> None:
         self.best: Value = UNDEFINED
         self.spoilt = False
@@ -98,9 +99,9 @@ class _Extreme:
         elif self.best is UNDEFINED or self.better(value):
             self.best = value
 
+    @abstractmethod
     def better(self, value: Value) -> bool:
         """Whether `value` beats the best so far."""
-        raise NotImplementedError
 
     def result(self) -> Value:
         """The extreme; undefined over nothing, or when an array or object was among the values."""

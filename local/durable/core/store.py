@@ -171,10 +171,6 @@ class Store:
                 self._db.execute("DELETE FROM timers WHERE instance = ? AND task = ?", (key, message.row))
         return pending
 
-    def delete_inbox(self, target: str) -> None:
-        """Forget every message to an instance."""
-        self._db.execute("DELETE FROM inbox WHERE target = ?", (target,))
-
     # -- recovery
 
     def pending_instances(self) -> list[str]:

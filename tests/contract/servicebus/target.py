@@ -16,7 +16,7 @@ from azure.servicebus import ServiceBusClient, TransportType
 from azure.servicebus.aio import ServiceBusClient as AioClient
 from azure.servicebus.management import QueueProperties, ServiceBusAdministrationClient
 
-from local.servicebus.sas import parse_connection_string, sign
+from local.servicebus.sas import sign
 from tests.support.processes import Part, free_port
 
 CAPABILITIES = {
@@ -27,6 +27,12 @@ CAPABILITIES = {
 # keep_alive=0: else closing a sender waits for the end of a second's sleep of its keep-alive thread.
 QUICK = {"retry_total": 1, "retry_backoff_factor": 0.05, "retry_backoff_max": 0.2, "keep_alive": 0}
 RULES = {"listen": "Listen", "send": "Send"}
+
+
+def fields_of(connection: str) -> dict[str, str]:
+    """The `Name=value` pairs of a connection string, names in lower case."""
+    pairs = (part.partition("=") for part in connection.split(";") if part.strip())
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 class _PlainHttp(RequestsTransport):
@@ -57,7 +63,7 @@ class Target:
     @property
     def host(self) -> str:
         """The name that tokens must carry."""
-        endpoint = parse_connection_string(self.connection)["endpoint"]
+        endpoint = fields_of(self.connection)["endpoint"]
         return endpoint.split("//")[1].strip("/").split(":")[0]
 
     def client(self, connection: str | None = None, **options: Any) -> ServiceBusClient:
@@ -79,7 +85,7 @@ class Target:
 
     def token(self, path: str, *, rule: str | None = None, key: str | None = None, life: float = 600) -> str:
         """A token for a path, signed by a rule of the namespace."""
-        fields = parse_connection_string(self.connection)
+        fields = fields_of(self.connection)
         return sign(
             f"sb://{self.host}/{path}",
             rule or fields["sharedaccesskeyname"],
@@ -89,7 +95,7 @@ class Target:
 
     def with_token(self, token: str) -> str:
         """A connection string that carries a token."""
-        endpoint = parse_connection_string(self.connection)["endpoint"]
+        endpoint = fields_of(self.connection)["endpoint"]
         plain = ";UseDevelopmentEmulator=true" if "UseDevelopmentEmulator" in self.connection else ""
         return f"Endpoint={endpoint};SharedAccessSignature={token}{plain}"
 
@@ -103,7 +109,7 @@ class Target:
 
     def secure(self) -> str:
         """The connection string without the development flag, for TLS."""
-        fields = parse_connection_string(self.connection)
+        fields = fields_of(self.connection)
         return (
             f"Endpoint=sb://{self.host};SharedAccessKeyName={fields['sharedaccesskeyname']};"
             f"SharedAccessKey={fields['sharedaccesskey']}"

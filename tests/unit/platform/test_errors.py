@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from shared.platform.errors import Conflict, Fault, Kind
-from shared.platform.results import Denied
 
 
 class NoRoom(Fault):
@@ -25,9 +24,3 @@ def test_a_code_is_never_given_to_a_second_class() -> None:
 def test_a_refusal_without_a_code_of_its_own_is_refused() -> None:
     with pytest.raises(TypeError, match="has no code"):
         type("Silent", (Conflict,), {"__module__": __name__})
-
-
-def test_a_denied_result_becomes_an_error_with_the_same_figures() -> None:
-    fault = Denied("no_room", "needs 2, has 1", {"needs": 2, "has": 1}).as_fault(NoRoom)
-    assert isinstance(fault, NoRoom)
-    assert (fault.reason, fault.figures) == ("needs 2, has 1", {"needs": 2, "has": 1})
