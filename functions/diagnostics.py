@@ -108,4 +108,4 @@ async def diagnostics_versions(call: Call) -> Versions:
 async def replace_access_token_keys(call: Call) -> None:
     """Replace every key that signs access tokens, for when others may know one. All access tokens end: here at once,
     elsewhere within five minutes; whoever uses one exchanges again."""
-    await call.services.identity.tokens.turn_keys(at_once=True)
+    await call.services.identity.tokens.replace_keys()

@@ -6,7 +6,6 @@ the report, the flow's last turn.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.composition import services
 from shared.messaging.reports import Status
 from shared.nodes.commands import SILENCE, event_of
-from shared.platform.flows import Flows, Retry
+from shared.platform.flows import Flows, Retry, event_content
 from shared.platform.ids import OrgId
 
 if TYPE_CHECKING:
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
 blueprint = Flows()
 RETRY = Retry(1_000, 5)
 AGAIN = Retry(2_000, 6, backoff=2.0)  # for a minute: half of a command's life
-
-
-def event_payload(value: Any) -> dict[str, Any]:
-    """What an external event carries: a client's comes as text of JSON, a raw POST's as an object."""
-    while isinstance(value, str):
-        value = json.loads(value)
-    return value if isinstance(value, dict) else {}
 
 
 @blueprint.orchestration_trigger(context_name="context")
@@ -41,7 +33,7 @@ def node_command(context: df.DurableOrchestrationContext) -> Generator[Any, Any,
     winner = yield context.task_any([report, deadline])
     if winner is report:
         deadline.cancel()
-        return str(event_payload(report.result).get("status"))
+        return str(event_content(report.result).get("status"))
     yield context.call_activity_with_retry("end_node_command", RETRY, job)
     return Status.TIMED_OUT.value
 

@@ -16,11 +16,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.composition import services
-from shared.platform.flows import Flows, Retry
+from shared.platform.flows import Flows, Retry, event_content
 from shared.platform.ids import OrgId
 from shared.servers.flows import event_of
 from shared.tasks.models import TaskKind
-from shared.tasks.rules import outcome_of, pause_after, tries_again
+from shared.tasks.rules import pause_after, tries_again
 
 if TYPE_CHECKING:
     import azure.durable_functions as df
@@ -76,7 +76,7 @@ def _await_report(
     if end.is_completed:
         return "expire", {}
     end.cancel()
-    return (None, outcome_of(report.result)) if report.is_completed else ("cancel", {})
+    return (None, event_content(report.result)) if report.is_completed else ("cancel", {})
 
 
 @blueprint.orchestration_trigger(context_name="context")

@@ -1,6 +1,6 @@
 """Writing and reading the audit trail.
 
-A change and its entry are one transactional batch: both are there, or neither (decision 0009). What is not a write to the
+A change and its entry are one transactional batch: both are there, or neither (decision 0017). What is not a write to the
 store (a line sent to a game, a secret shown) is written down before it is done, as what somebody was about to do.
 """
 

@@ -109,21 +109,12 @@ class KeyRing(BaseModel):
 
 
 def first_ring(now: datetime) -> KeyRing:
-    """A ring for a new installation."""
+    """A ring of one new key, which signs at once: for a new installation, and when others may know what was there."""
     return KeyRing(keys=(make_key(now),))
 
 
-def turn(ring: KeyRing, now: datetime, *, at_once: bool = False) -> KeyRing:
-    """The ring as it should be now: a next key made in time, old ones dropped; the same object if nothing is due.
-
-    Args:
-        ring: the present ring.
-        now: the moment.
-        at_once: make a new key now although none is due (a key is thought to be known to others): it signs at once,
-            and every older one is dropped, so all tokens out there end.
-    """
-    if at_once:
-        return KeyRing(keys=(make_key(now),))
+def turn(ring: KeyRing, now: datetime) -> KeyRing:
+    """The ring as it should be now: a next key made in time, old ones dropped; the same object if nothing is due."""
     keys = ring.keys
     if keys[-1].signs_from + SIGNS_FOR - PUBLISHED_AHEAD <= now:
         keys = (*keys, make_key(max(keys[-1].signs_from + SIGNS_FOR, now + PUBLISHED_AHEAD)))

@@ -76,15 +76,17 @@ class Tokens:
         self._verified.put(digest, token)
         return token
 
-    async def turn_keys(self, *, at_once: bool = False) -> bool:
-        """Bring the ring up to date (a timer calls it daily); whether anything changed.
-
-        `at_once` replaces every key now, and thereby ends every access token: for a key that others may know.
-        """
+    async def turn_keys(self) -> bool:
+        """Bring the ring up to date (a timer calls it daily); whether anything changed."""
         self._secrets.forget(SECRET)
         ring = await self.ring()
-        turned = signing_keys.turn(ring, self._clock.now(), at_once=at_once)
+        turned = signing_keys.turn(ring, self._clock.now())
         if turned is ring:
             return False
         await self._secrets.set(SECRET, turned.text())
         return True
+
+    async def replace_keys(self) -> None:
+        """Put one new key in the place of all, for when others may know one: every access token ends."""
+        self._secrets.forget(SECRET)
+        await self._secrets.set(SECRET, signing_keys.first_ring(self._clock.now()).text())

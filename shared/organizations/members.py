@@ -178,7 +178,7 @@ class Members:
                 raise TooManyGrants(f"the member has {len(kept)} grants; {MAX_GRANTS} are allowed", limit=MAX_GRANTS)
             return target.having(grants=(*kept, grant))
 
-        await self._change_grants(org, member, add, by, "grant.created", grant)
+        await self._change_grants(org, member, add, by, "grant.created", after=_shown(grant))
         return grant
 
     async def revoke_grant(self, org: OrgId, member: MemberId, grant_id: GrantId, *, by: Caller) -> None:
@@ -200,18 +200,24 @@ class Members:
             lambda m: m.having(grants=tuple(g for g in m.grants if g.id != grant_id)),
             by,
             "grant.revoked",
-            found,
+            before=_shown(found),
         )
 
     async def _change_grants(
-        self, org: OrgId, member: MemberId, change: Callable[[Member], Member], by: Caller, action: str, grant: Grant
+        self,
+        org: OrgId,
+        member: MemberId,
+        change: Callable[[Member], Member],
+        by: Caller,
+        action: str,
+        *,
+        before: dict[str, object] | None = None,
+        after: dict[str, object] | None = None,
     ) -> None:
         async def attempt() -> Member:
             target = await self.get(org, member)
             organization = await self._store.get(org, Organization, org)
             await self._check_over(organization, target, by, self._clock.now())
-            shown = grant.model_dump(mode="json", include={"id", "effect", "permission", "resource", "expires_at"})
-            before, after = (None, shown) if action == "grant.created" else (shown, None)
             told = self._told(org, by.actor, action, target, before, after)
             await self._store.batch(org).replace(change(target)).create(told).commit()
             return target
@@ -248,6 +254,11 @@ class Members:
     ) -> AuditEvent:
         about = Target(kind="member", id=target.id, name=target.name)
         return self._audit.entry(org, actor, action, about, before=before, after=after)
+
+
+def _shown(grant: Grant) -> dict[str, object]:
+    """What the trail tells of a grant."""
+    return grant.model_dump(mode="json", include={"id", "effect", "permission", "resource", "expires_at"})
 
 
 def _check_limit(permission: Permission, resource: Resource | None) -> None:

@@ -6,7 +6,8 @@ in for the SDK's blueprint: the same decorators, the same bindings, and the SDK'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import azure.functions as func
@@ -35,6 +36,17 @@ async def start_once(client: Client, name: str, instance_id: str, job: Any) -> N
     except Exception as error:  # the SDK has no class of its own for any refusal
         if "already exists" not in str(error):
             raise
+
+
+def event_content(value: Any) -> Mapping[str, Any]:
+    """What an external event carries, however many times it was encoded on its way: a client's event comes as text of
+    JSON, a raw POST's as an object. Nothing, where it is neither."""
+    while isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
 
 
 class Flows(func.Blueprint):

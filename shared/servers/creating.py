@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.audit.models import Actor
 from shared.placement.models import Demand, Node, Placed, Strategy, Verdict
@@ -55,15 +55,15 @@ class Creation:
             NameTaken, TemplateNotFound, TemplateIsDraft, VariablesInvalid, PlacementContended: as their names say.
         """
         found = await complete_template(self._templates, org, body.template, body.version)
-        resources = resources_for(found.template, body.resources)
+        wanted = _wanted(org, server_id, body, found, actor)
         values = values_for(found.template, body.variables)
-        sealed = await self._sealer.seal(server_id, values.secret)
+        wanted = wanted.having(spec=_spec(body, values, await self._sealer.seal(server_id, values.secret)))
         await self._templates.keep(org, found)
         made: list[Asked] = []
 
         def fill(batch: Batch, node: Node, placed: Placed) -> None:
             made.clear()
-            server = _made(org, server_id, body, found, resources, values, sealed, node, placed, actor)
+            server = _at(wanted, node, placed)
             asked = asking(server, TaskKind.PROVISION, task_id, actor, self._clock.now())
             entry = self._audit.entry(org, actor, "server.created", target_of(server), after=shown(asked.server))
             batch.create(NameHeld(id=name_id(body.name), org_id=org, server_id=server_id))
@@ -72,7 +72,7 @@ class Creation:
                 beside(batch, asked)
             made.append(asked)
 
-        await self._reserver.reserve(org, server_id, _demand(found, resources, body), body.strategy, fill)
+        await self._reserver.reserve(org, server_id, _demand(found, wanted.resources, body), body.strategy, fill)
         return made[0]
 
     async def holds(self, org: OrgId, server: Server) -> bool:
@@ -115,13 +115,7 @@ class Creation:
 
         def fill(batch: Batch, node: Node, placed: Placed) -> None:
             made.clear()
-            moved = server.having(
-                node_id=node.id,
-                address=node.address,
-                join_host=node.join_host,
-                ports=dict(placed.ports),
-                revision=server.revision + 1,
-            )
+            moved = _at(server, node, placed).having(revision=server.revision + 1)
             renewed = _placed_again(task, server, node, moved, why, self._clock.now())
             again = Asked(at_work(moved, renewed), renewed)
             batch.replace(again.server)
@@ -151,39 +145,34 @@ def _demand(found: Found, resources: Resources, body: ServerCreate | PlacementTr
     return demand_of(found.template, resources, node_id=body.node_id, node_labels=body.node_labels, group=body.group)
 
 
-def _made(
-    org: OrgId,
-    server_id: str,
-    body: ServerCreate,
-    found: Found,
-    resources: Resources,
-    values: Values,
-    sealed: str,
-    node: Node,
-    placed: Placed,
-    actor: Actor,
-) -> Server:
-    """The new server's document."""
+def _wanted(org: OrgId, server_id: str, body: ServerCreate, found: Found, actor: Actor) -> Server:
+    """The new server, which has no place yet."""
     return Server(
         id=server_id,
         org_id=org,
         name=body.name,
         labels=body.labels,
         template=TemplateRef(id=found.id, key=found.template.key, version=found.version),
-        node_id=node.id,
-        address=node.address,
-        join_host=node.join_host,
-        ports=dict(placed.ports),
-        resources=resources,
+        node_id=None,
+        resources=resources_for(found.template, body.resources),
         group=body.group,
         desired=Desired(power="on" if body.start else "off"),
-        spec={
-            "variables": values.plain,
-            "sealed": sealed,
-            "secret_names": sorted(values.secret),
-            "node_id": body.node_id,  # as it was asked for: it is not placed elsewhere then
-            "node_labels": body.node_labels,
-            "strategy": body.strategy.value,
-        },
         by=actor.id,
     )
+
+
+def _at(server: Server, node: Node, placed: Placed) -> Server:
+    """The server in its place."""
+    return server.having(node_id=node.id, address=node.address, join_host=node.join_host, ports=dict(placed.ports))
+
+
+def _spec(body: ServerCreate, values: Values, sealed: str) -> dict[str, Any]:
+    """What a server keeps of what was asked, beside its own fields."""
+    return {
+        "variables": values.plain,
+        "sealed": sealed,
+        "secret_names": sorted(values.secret),
+        "node_id": body.node_id,  # as it was asked for: it is not placed elsewhere then
+        "node_labels": body.node_labels,
+        "strategy": body.strategy.value,
+    }

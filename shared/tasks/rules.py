@@ -34,18 +34,6 @@ DEADLINES: Final[dict[TaskKind, timedelta]] = {
 LEASE_MARGIN: Final = timedelta(minutes=5)
 
 
-def outcome_of(event: Any) -> Mapping[str, Any]:
-    """What a report's event holds, however many times it was encoded on its way."""
-    import json
-
-    while isinstance(event, str):
-        try:
-            event = json.loads(event)
-        except ValueError:
-            return {}
-    return event if isinstance(event, Mapping) else {}
-
-
 def tries_again(attempt: int, outcome: Mapping[str, Any]) -> bool:
     """Whether a failed attempt is followed by another: the node says that it may help, and attempts are left."""
     report = (outcome.get("result") or {}).get("report") or {}

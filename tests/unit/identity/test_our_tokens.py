@@ -141,7 +141,7 @@ def test_a_rotation_that_was_missed_still_publishes_ahead() -> None:
 
 
 def test_a_key_that_others_know_is_replaced_at_once() -> None:
-    ring = turn(RING, NOW, at_once=True)
+    ring = signing_keys.first_ring(NOW)
     assert ring.find(RING.keys[0].kid) is None
     with pytest.raises(TokenRefused):
         access_tokens.verify(access_tokens.mint(TOKEN, RING, API), ring, API, NOW)
@@ -177,7 +177,7 @@ async def test_a_remembered_token_ends_with_its_time_and_with_its_key(tmp_path: 
     tokens = opened(tmp_path, clock)
     text, token = await tokens.issue(UserId("usr_1"), None, "panel", "session-1", NOW)
     assert await tokens.verify(text) == await tokens.verify(text) == token
-    assert await tokens.turn_keys(at_once=True)
+    await tokens.replace_keys()
     with pytest.raises(TokenRefused, match="no longer"):
         await tokens.verify(text)
     text, _ = await tokens.issue(UserId("usr_1"), None, "panel", "session-1", NOW)
@@ -190,7 +190,7 @@ async def test_a_remembered_token_ends_with_its_time_and_with_its_key(tmp_path: 
 async def test_another_instance_follows_a_rotation_within_five_minutes(tmp_path: Path, clock: SetClock) -> None:
     one, two = opened(tmp_path, clock), opened(tmp_path, clock)
     await two.ring()
-    await one.turn_keys(at_once=True)
+    await one.replace_keys()
     clock.advance(300)
     text, token = await one.issue(UserId("usr_1"), None, "panel", "session-1", NOW)
     assert await two.verify(text) == token

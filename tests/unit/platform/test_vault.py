@@ -181,7 +181,7 @@ async def test_the_signing_keys_turn_in_the_vault(place: VaultStandIn, source: K
     clock.advance(timedelta(days=1).total_seconds())
     young, _ = await one.issue(UserId("usr_1"), OrgId("org_1"), "panel", "s1", clock.now())
     assert (await other.verify(young)).session == "s1", "the next key was published before it signed"
-    assert await one.turn_keys(at_once=True)
+    await one.replace_keys()
     clock.advance(FRESH_SECONDS)
     with pytest.raises(TokenRefused):
         await other.verify(young)

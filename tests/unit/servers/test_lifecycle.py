@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from shared.messaging.server_messages import Observed
+from shared.platform.flows import event_content
 from shared.platform.ids import OrgId
 from shared.servers.asking import KINDS, desire
 from shared.servers.lifecycle import ASKED, OBSERVED, TRANSITIONS, Event, Status, allowed
 from shared.servers.models import Desired, Operation, Server, ServerObserved, TemplateRef, operation_of, status_of
 from shared.tasks.models import TaskKind
-from shared.tasks.rules import DEADLINES, LEFT_BEHIND, SWEEP_EVERY, outcome_of, pause_after, tries_again
+from shared.tasks.rules import DEADLINES, LEFT_BEHIND, SWEEP_EVERY, pause_after, tries_again
 from shared.templates.models import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -134,12 +135,12 @@ def test_what_follows_an_attempt(attempt: int, outcome: dict[str, Any], again: b
 
 @pytest.mark.parametrize("event", ['{"a": 1}', '"{\\"a\\": 1}"', {"a": 1}])
 def test_an_event_is_read_however_often_it_was_encoded(event: Any) -> None:
-    assert outcome_of(event) == {"a": 1}
+    assert event_content(event) == {"a": 1}
 
 
 @pytest.mark.parametrize("event", ["not json", 7, None, [1]])
 def test_an_event_that_is_none_is_nothing(event: Any) -> None:
-    assert outcome_of(event) == {}
+    assert event_content(event) == {}
 
 
 @pytest.mark.parametrize("kind", TaskKind)
