@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import os
 import secrets
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from agent import __version__
 from agent.identity import Identity
@@ -52,7 +53,7 @@ class Api:
         self.url = url
         self._parts = urlsplit(url)
         self._ca_file = ca_file
-        self._proxy = _proxy(self._parts.scheme, self._parts.hostname or "", environment)
+        self.proxy = proxy_for(self._parts.scheme, self._parts.hostname or "", environment)
         self._context: ssl.SSLContext | None = None
         self.skew = 0.0
 
@@ -82,7 +83,7 @@ class Api:
             raise ApiUnreachable(f"{self.url}{path} answered what no control plane does: {error}") from None
 
     def _exchange(self, target: str, body: bytes, headers: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        connection = self._connect()
+        connection = self.connection()
         try:
             before = time.time()
             connection.request("POST", target, body, headers)
@@ -95,14 +96,15 @@ class Api:
         finally:
             connection.close()
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def connection(self, seconds: float = _TIMEOUT) -> http.client.HTTPConnection:
+        """The way to the API, not dialled yet; `seconds` is how long each wait on it may take."""
         host, port = self._parts.hostname or "", self._parts.port
-        where = self._proxy or (host, port or (443 if self._parts.scheme == "https" else 80))
         if self._parts.scheme != "https":
-            return http.client.HTTPConnection(*where, timeout=_TIMEOUT)
-        connection = http.client.HTTPSConnection(*where, timeout=_TIMEOUT, context=self._tls())
-        if self._proxy:
-            connection.set_tunnel(host, port or 443)
+            return http.client.HTTPConnection(host, port or 80, timeout=seconds)
+        if self.proxy is None:
+            return http.client.HTTPSConnection(host, port or 443, timeout=seconds, context=self._tls())
+        connection = http.client.HTTPSConnection(self.proxy.host, self.proxy.port, timeout=seconds, context=self._tls())
+        connection.set_tunnel(host, port or 443, self.proxy.headers)
         return connection
 
     def _tls(self) -> ssl.SSLContext:
@@ -119,7 +121,19 @@ class Api:
                 return
 
 
-def _proxy(scheme: str, host: str, environment: Mapping[str, str]) -> tuple[str, int] | None:
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Through which calls go. `headers` may hold its password."""
+
+    host: str
+    port: int
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def proxy_for(scheme: str, host: str, environment: Mapping[str, str]) -> Proxy | None:
     """The proxy of the usual variables (`HTTPS_PROXY`, `NO_PROXY`)."""
     exempt = (environment.get("no_proxy") or environment.get("NO_PROXY") or "").split(",")
     if any(
@@ -132,7 +146,11 @@ def _proxy(scheme: str, host: str, environment: Mapping[str, str]) -> tuple[str,
     if not text:
         return None
     parts = urlsplit(text if "//" in text else f"//{text}")
-    return (parts.hostname or "", parts.port or 3128)
+    headers = {}
+    if parts.username is not None:
+        known = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(known).decode()}"
+    return Proxy(parts.hostname or "", parts.port or 3128, headers)
 
 
 def _refusal(status: int, headers: Mapping[str, str], answer: bytes) -> Exception:

@@ -31,7 +31,7 @@ from agent.outbox import Outbox
 from agent.owners import Owners
 from agent.releases import Releases
 from agent.status import Status, write_status
-from agent.storage import Storage
+from agent.storage import DATABASE, Storage
 from agent.updating import Updater
 from shared.messaging.agent_api import BeatAnswer, Certificate, RenewRequest, ServerState, SessionAnswer
 from shared.messaging.commands import CommandType
@@ -51,7 +51,7 @@ class Agent:
         self._changed = asyncio.Event()  # something that the status file tells
         self.identity = Identity(config.path)
         papers = self.identity.papers
-        self.storage = Storage(config.path / "agent.db", config.max_reports, config.max_report_mib * 2**20)
+        self.storage = Storage(config.path / DATABASE, config.max_reports, config.max_report_mib * 2**20)
         self.api = Api(config.api_url or papers.api_url, config.ca_file)
         self.outbox = Outbox(self.storage, papers.org_id, papers.node_id)
         owners = Owners(config.path, config.game_user)

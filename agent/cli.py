@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(config, options))
     except PermissionError as error:
         return _fail(f"{error.filename}: no permission; run this as the user that the agent runs as")
+    except OSError as error:
+        logging.getLogger("meridian.agent").debug("the machine refused", exc_info=True)
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,23 +190,25 @@ def _stop_games(config: Config, _: argparse.Namespace) -> int:
     from agent.app import make_driver
     from agent.games import end_games
     from agent.lock import AlreadyRunning, hold
-    from agent.storage import Storage
+    from agent.storage import DATABASE, Storage, StorageError
 
     async def quiet() -> int:
-        storage, driver = Storage(config.path / "agent.db"), make_driver(config)
+        storage, driver = Storage(config.path / DATABASE), make_driver(config)
         try:
-            return await end_games(config, storage, driver, graceful=True)
+            return await end_games(config, storage, driver)
         finally:
             await driver.close()
             storage.close()
 
-    if not (config.path / "agent.db").exists():
+    if not (config.path / DATABASE).exists():
         return 0
     try:
         with hold(config.path):
             count = asyncio.run(quiet())
     except AlreadyRunning as error:
         return _fail(f"{error}; stop it first")
+    except StorageError as error:
+        return _fail(error)
     _say(f"{count} game{'' if count == 1 else 's'} stopped")
     return 0
 
@@ -240,8 +245,12 @@ def _install(config: Config, options: argparse.Namespace) -> int:
 
 
 def _uninstall(config: Config, options: argparse.Namespace) -> int:
+    from agent.drivers.base import DriverError
     from agent.lock import AlreadyRunning, hold
+    from agent.uninstall import is_agents, remove_unit, uninstall
 
+    if not is_agents(config.path):
+        return _fail(f"no agent is at home in {config.path}")
     if not options.yes:
         _say(
             f"This ends every game in {config.path} and deletes its keys{'' if options.keep_servers else ' and files'}."
@@ -249,17 +258,17 @@ def _uninstall(config: Config, options: argparse.Namespace) -> int:
         with contextlib.suppress(EOFError):
             if input("Type yes to go on: ").strip() != "yes":
                 return 1
-    if not config.path.exists():
-        return _fail(f"there is no {config.path}")
-    from agent.uninstall import remove_unit, uninstall
-
     removed = remove_unit(config)
     try:
         with hold(config.path):
-            left = asyncio.run(uninstall(config, keep_servers=options.keep_servers))
+            stuck, left = asyncio.run(uninstall(config, keep_servers=options.keep_servers))
     except AlreadyRunning as error:
         return _fail(f"{error}; stop it first")
+    except DriverError as error:
+        return _fail(f"games could not be ended: {error}")
+    if stuck:
+        return _fail(f"could not be deleted: {', '.join(stuck)}")
     if left:
-        return _fail(f"could not be deleted: {', '.join(left)}")
+        _say(f"left in {config.path}, as it is not the agent's: {', '.join(left)}")
     _say(f"uninstalled{', its service too' if removed else ''}; remove the node in the console as well")
     return 0

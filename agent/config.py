@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from shared.messaging.limits import MAX_COMMAND_LIFE
+
 PREFIX: Final = "MERIDIAN_AGENT_"
 SYSTEM_FOLDER: Final = Path("/var/lib/meridian-agent")
 SYSTEM_FILE: Final = Path("/etc/meridian-agent.toml")
@@ -87,7 +89,7 @@ def _read_file(file: Path | None) -> dict[str, Any]:
 _RANGES: Final = {
     "max_reports": (100, 1_000_000),
     "max_report_mib": (1, 1024),
-    "journal_days": (1, 90),
+    "journal_days": (MAX_COMMAND_LIFE.days, 90),  # a command that lives longer than its memory could be done twice
     "trial_seconds": (5, 3600),
 }
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import http.client
 import os
 import shutil
 import socket
+import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from agent.api import Api, proxy_for
 from agent.config import Config
 from agent.drivers.base import DriverError
 from agent.drivers.programs import RUNTIMES, find_runtime
@@ -22,6 +25,7 @@ from agent.identity import KEY, Identity, IdentityError, load_key
 from agent.lock import held
 from agent.owners import AS_AGENT, FIRST, GameUser, why_not
 from agent.status import read_status
+from agent.storage import ADVICE, DATABASE
 
 _SECONDS: Final = 5.0
 _LEAST_DISK_MIB: Final = 1024
@@ -43,13 +47,14 @@ def examine(config: Config, environment: Mapping[str, str] = os.environ) -> list
     """All findings. Reads and dials, changes nothing; a check that itself breaks is a failed finding."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _papers(config),
+        lambda: _journal(config),
         lambda: _running(config),
         lambda: _rights(config),
         lambda: _programs(config),
         lambda: _disk(config),
         lambda: _limits(),
-        lambda: _proxy(environment),
-        lambda: _api(config),
+        lambda: _proxy(config, environment),
+        lambda: _api(config, environment),
         lambda: _broker(config),
     )
     found: list[Finding] = []
@@ -80,9 +85,26 @@ def _papers(config: Config) -> Iterator[Finding]:
     except IdentityError as error:
         yield Finding("fail", "enrolment", str(error))
         return
-    left = papers.certificate.not_after.timestamp() - time.time()
-    text = f"node {papers.name} ({papers.node_id}), certificate valid for {left / 86400:.1f} days"
-    yield Finding("ok" if left > 0 else "fail", "enrolment", text)
+    days = (papers.certificate.not_after.timestamp() - time.time()) / 86400
+    node = f"node {papers.name} ({papers.node_id})"
+    if days > 0:
+        yield Finding("ok", "enrolment", f"{node}, certificate valid for {days:.1f} days")
+    else:
+        again = "enrol this node again (a token for it, and enroll --force)"
+        yield Finding("fail", "enrolment", f"{node}, certificate ended {-days:.1f} days ago: {again}")
+
+
+def _journal(config: Config) -> Iterator[Finding]:
+    path = config.path / DATABASE
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+            found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        found = str(error)
+    text = " ".join(found.split())
+    yield Finding("ok", "journal", "sound") if text == "ok" else Finding("fail", "journal", f"{text}; {ADVICE}")
 
 
 def _running(config: Config) -> Iterator[Finding]:
@@ -171,23 +193,51 @@ def _limits() -> Iterator[Finding]:
     yield Finding("ok" if writable else "warn", "limits", text + ("" if writable else ": games are not limited"))
 
 
-def _proxy(environment: Mapping[str, str]) -> Iterator[Finding]:
-    proxy = environment.get("HTTPS_PROXY") or environment.get("https_proxy")
-    if proxy:
-        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        text = f"calls go through {parts.hostname}:{parts.port}; messages (AMQP) do not: open the broker's ports"
-        yield Finding("warn", "proxy", text)
-    else:
-        yield Finding("ok", "proxy", "none is set")
+def _proxy(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:
+    parts = urlsplit(_api_url(config) or "https://console")
+    proxy = proxy_for(parts.scheme, parts.hostname or "", environment)
+    if proxy is None:
+        yield Finding("ok", "proxy", "none is set for the control plane")
+        return
+    try:
+        socket.create_connection((proxy.host, proxy.port), _SECONDS).close()
+    except OSError as error:
+        yield Finding("fail", "proxy", f"calls go through {proxy}, which does not accept: {error}")
+        return
+    yield Finding("warn", "proxy", f"calls go through {proxy}; messages (AMQP) do not: open the broker's ports")
 
 
-def _api(config: Config) -> Iterator[Finding]:
+def _api(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:
     url = _api_url(config)
     if not url:
         yield Finding("warn", "api", "no address of a control plane is known: --api-url")
         return
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    api, parts = Api(url, config.ca_file, environment), urlsplit(url)
+    if api.proxy is None:
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        way = list(_way(host, port))
+        yield from way
+        if way[-1].verdict == "fail":
+            return
+    with contextlib.closing(api.connection(_SECONDS)) as connection:
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            hint = "a proxy that opens TLS? give its authority with ca_file"
+            yield Finding("fail", "tls", f"the certificate is not trusted ({error.verify_message}): {hint}")
+            return
+        except (OSError, http.client.HTTPException) as error:
+            yield Finding("fail", "tls" if api.proxy is None else "proxy", f"no way to {url}: {error}")
+            return
+        if isinstance(connection.sock, ssl.SSLSocket):
+            issuer = dict(pair[0] for pair in (connection.sock.getpeercert() or {})["issuer"])  # type: ignore[misc]
+            text = f"{connection.sock.version()}, certificate by {issuer.get('organizationName', issuer)}"
+            yield Finding("ok", "tls", text)
+        yield from _clock(connection, url, parts.path)
+
+
+def _way(host: str, port: int) -> Iterator[Finding]:
+    """Whether a name has an address, and the port there accepts; behind a proxy both are the proxy's business."""
     try:
         addresses = sorted({str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except socket.gaierror as error:
@@ -200,41 +250,13 @@ def _api(config: Config) -> Iterator[Finding]:
         yield Finding("fail", "port", f"{host}:{port} does not accept: {error}")
         return
     yield Finding("ok", "port", f"{host}:{port} accepts")
-    if parts.scheme == "https":
-        yield from _tls(config, host, port)
-    yield from _clock(config, url)
 
 
-def _tls(config: Config, host: str, port: int) -> Iterator[Finding]:
-    context = ssl.create_default_context(cafile=config.ca_file or None)
+def _clock(connection: http.client.HTTPConnection, url: str, path: str) -> Iterator[Finding]:
     try:
-        with (
-            socket.create_connection((host, port), _SECONDS) as raw,
-            context.wrap_socket(raw, server_hostname=host) as tls,
-        ):
-            issuer = dict(pair[0] for pair in tls.getpeercert()["issuer"])  # type: ignore[index,misc]
-            yield Finding("ok", "tls", f"{tls.version()}, certificate by {issuer.get('organizationName', issuer)}")
-    except ssl.SSLCertVerificationError as error:
-        hint = "a proxy that opens TLS? give its authority with ca_file"
-        yield Finding("fail", "tls", f"the certificate is not trusted ({error.verify_message}): {hint}")
-    except OSError as error:
-        yield Finding("fail", "tls", f"no TLS: {error}")
-
-
-def _clock(config: Config, url: str) -> Iterator[Finding]:
-    parts = urlsplit(url)
-    try:
-        if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=config.ca_file or None)
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.netloc, timeout=_SECONDS, context=context
-            )
-        else:
-            connection = http.client.HTTPConnection(parts.netloc, timeout=_SECONDS)
-        connection.request("GET", f"{parts.path}/healthz")
+        connection.request("GET", f"{path}/healthz")
         response = connection.getresponse()
         date = response.headers.get("Date", "")
-        connection.close()
         skew = time.time() - email.utils.parsedate_to_datetime(date).timestamp() - 0.5
     except (OSError, http.client.HTTPException, ValueError) as error:
         yield Finding("warn", "clock", f"cannot be compared: {error}")

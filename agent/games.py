@@ -1,4 +1,4 @@
-"""Ending the games of this machine while no agent runs: before it is uninstalled, or when everything is to be quiet."""
+"""Ending the games of this machine while no agent runs, when everything is to be quiet."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from shared.messaging.limits import MAX_PAYLOAD_BYTES
 from shared.messaging.server_spec import Launch, ServerSpec
 
 
-async def end_games(config: Config, storage: Storage, driver: Driver, *, graceful: bool) -> int:
-    """End every game that runs; how many those were. The desired state stays, so the next run starts them again.
+async def end_games(config: Config, storage: Storage, driver: Driver) -> int:
+    """Stop every game that runs, each as its template says, within its own time; how many those were.
+
+    The desired state stays, so the next run starts them again.
 
     Args:
         config: names the folder.
         storage: the agent's, which nobody else has open.
         driver: the agent's.
-        graceful: stop each as its template says, within its own time; else end its processes at once.
     """
-    ended = await asyncio.gather(
-        *(_end(config, storage, driver, server, graceful=graceful) for server in storage.servers())
-    )
-    return sum(ended)
+    return sum(await asyncio.gather(*(_end(config, storage, driver, server) for server in storage.servers())))
 
 
-async def _end(config: Config, storage: Storage, driver: Driver, server: StoredServer, *, graceful: bool) -> bool:
+async def _end(config: Config, storage: Storage, driver: Driver, server: StoredServer) -> bool:
     remembered = json.loads(server.state)
     token = remembered.get("handle")
     if not isinstance(token, dict):
@@ -43,9 +41,6 @@ async def _end(config: Config, storage: Storage, driver: Driver, server: StoredS
     running = await driver.adopt(plan, handle)
     if running is None:
         return False
-    if graceful:
-        await running.stop(codec.from_json(ServerSpec, server.spec, MAX_PAYLOAD_BYTES).stop)
-    else:
-        await running.kill()
+    await running.stop(codec.from_json(ServerSpec, server.spec, MAX_PAYLOAD_BYTES).stop)
     storage.put_server_state(server.id, json.dumps({**remembered, "handle": None, "state": "stopped"}))
     return True

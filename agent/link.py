@@ -117,6 +117,7 @@ class BrokerLink:
     async def _work(self) -> None:
         self.state = "connecting"
         session = await self._fresh_session()
+        self._storage.try_room()
         async with self._open(session.namespace) as connection:
             namespace = session.namespace
             await connection.authorize(_audience(namespace, session.commands), session.commands.token)

@@ -29,7 +29,8 @@ def hold(folder: Path) -> Iterator[None]:
             owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             raise AlreadyRunning(f"an agent works in {folder} already (process {owner or 'unknown'})") from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from shared.messaging.limits import CLOCK_LEEWAY, MAX_PAYLOAD_BYTES
+
+DATABASE: Final = "agent.db"  # in the agent's folder
 SCHEMA_VERSION: Final = 1
+#: It is what tells a repeated command from a new one; a node that is enrolled again gets another queue, with nothing old in it.
+ADVICE: Final = "if it is damaged, move it away and enrol this node again (a token for it, and enroll --force)"
 _SCHEMA: Final = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE commands (
@@ -67,9 +72,11 @@ class Storage:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-256", "journal_size_limit=1048576"):
                 self._db.execute(f"PRAGMA {pragma}")
+            if (found := self._one("PRAGMA quick_check(1)")) != "ok":
+                raise StorageError(f"{path}: {' '.join(found.split())}; {ADVICE}")
             self._migrate(path)
         except (OSError, sqlite3.DatabaseError) as error:
-            raise StorageError(f"{path}: {error}; if it is damaged, move it away and enrol this node again") from None
+            raise StorageError(f"{path}: {error}; {ADVICE}") from None
         self._report_bytes = self._one("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM reports")
         self._report_count = self._one("SELECT COUNT(*) FROM reports")
 
@@ -103,6 +110,18 @@ class Storage:
             self._db.execute("DELETE FROM facts WHERE name = ?", (name,))
         else:
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def try_room(self) -> None:
+        """See whether the largest command could be written down. A message that was taken and could not be is a delivery
+        that failed, and the broker counts those: with the disk full for some minutes it would give the message up.
+
+        Raises:
+            sqlite3.Error: it could not.
+        """
+        try:
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES ('room', zeroblob(?))", (MAX_PAYLOAD_BYTES,))
+        finally:
+            self.set_fact("room", None)
 
     # ---------------------------------------------------------------- commands
 
@@ -144,8 +163,12 @@ class Storage:
         return bool(cursor.rowcount)
 
     def purge(self, days: int) -> None:
-        """Forget commands that ended long ago: no message lives that long, so none can come again."""
-        self._db.execute("DELETE FROM commands WHERE ended_at < ?", (self._clock() - days * 86_400,))
+        """Forget commands that ended long ago: no message lives that long, so none can come again.
+
+        A command may have been issued by a clock that is ahead of ours, as far as we accept that.
+        """
+        oldest = self._clock() - days * 86_400 - CLOCK_LEEWAY.total_seconds()
+        self._db.execute("DELETE FROM commands WHERE ended_at < ?", (oldest,))
 
     # ---------------------------------------------------------------- reports
 

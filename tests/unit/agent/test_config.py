@@ -25,6 +25,7 @@ def test_later_ones_win(tmp_path: Path) -> None:
         ('driver = "kubernetes"', "not one of process, container"),
         ("max_reports = 1", "from 100 to 1000000"),
         ('max_reports = "many"', "from 100 to 1000000"),
+        ("journal_days = 6", "from 7 to 90"),
         ('colour = "red"', "unknown setting 'colour'"),
         ("log_level = 3", "is not text"),
         ("this is no toml", "agent.toml"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from agent.storage import Storage, StorageError
+from shared.messaging.limits import CLOCK_LEEWAY
 
 
 @pytest.fixture
@@ -71,7 +73,10 @@ def test_old_ends_are_forgotten_and_open_ones_kept(tmp_path: Path) -> None:
     storage.add_command("old", None, "{}")
     storage.end_command("old", "{}", str)
     storage.add_command("open", None, "{}")
-    now += 8 * 86_400
+    now += 7 * 86_400 + CLOCK_LEEWAY.total_seconds()
+    storage.purge(7)
+    assert storage.command("old") is not None, "a clock ahead of ours has issued it, and it is still alive"
+    now += 1
     storage.purge(7)
     assert storage.command("old") is None
     assert storage.command("open") is not None
@@ -88,6 +93,19 @@ def test_a_spec_is_replaced_only_by_one_as_new(storage: Storage) -> None:
     assert found is not None
     assert (found.spec, found.state) == ("two again", '{"handle": 1}')
     storage.close()
+
+
+def test_whether_there_is_room_for_a_command_is_known_before_one_is_taken(storage: Storage) -> None:
+    storage.try_room()
+    for number in range(40):  # what was made for the trial is used up
+        storage.set_fact(f"fact {number}", "x" * 3500)
+    storage._db.execute(f"PRAGMA max_page_count={storage._one('PRAGMA page_count')}")
+    storage.set_fact("small", None)
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        storage.try_room()
+    storage._db.execute("PRAGMA max_page_count=1000000")
+    storage.try_room()
+    assert storage.fact("room") is None
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough to be read as one" * 50, b"\0" * 5000])
