@@ -73,7 +73,8 @@ class Agent:
             owners.problem,
         )
         self.context.changed = self._on_change
-        self.link.on_state = self._changed.set
+        self._was_up = False
+        self.link.on_state = self._on_link
         self._renew = asyncio.Event()
         self._reached = False
         self._ending = asyncio.Event()
@@ -261,6 +262,14 @@ class Agent:
     def _on_change(self) -> None:
         self._changed.set()
         self.heart.changed()
+
+    def _on_link(self) -> None:
+        """A line that came up or went down is told at once: a node that cannot take commands is not well."""
+        self._changed.set()
+        up = self.link.state == "up"
+        if up != self._was_up:
+            self._was_up = up
+            self.heart.changed()
 
 
 def make_driver(config: Config) -> Driver:

@@ -74,8 +74,8 @@ class Heart:
 
     def _beat(self) -> Beat:
         self._sequence = max(self._sequence + 1, time.time_ns() // 1_000_000)
-        cpu, memory, disk = self._use.read()
-        issues = [self._problem] if self._problem else []
+        use = self._use.read()
+        issues = [self._problem[:200]] if self._problem else []
         if abs(self._api.skew) > CLOCK_WARNING.total_seconds():
             issues.append(f"clock: {-self._api.skew:+.0f} s from the control plane's")
         return Beat(
@@ -83,9 +83,12 @@ class Heart:
             sent_at=datetime.now(UTC),
             agent_version=__version__,
             boot_id=self._boot,
-            cpu_percent=cpu,
-            memory_used_mib=memory,
-            disk_free_mib=disk,
+            cpu_percent=use.cpu_percent,
+            memory_used_mib=use.memory_used_mib,
+            disk_free_mib=use.disks[0].free_mib,
+            disks=use.disks,
+            received_kib_s=use.received_kib_s,
+            sent_kib_s=use.sent_kib_s,
             journal_depth=self._storage.report_count,
             reports_dropped=self._storage.reports_dropped,
             link=self._link.state,

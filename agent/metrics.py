@@ -6,10 +6,13 @@ import os
 import platform
 import socket
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from shared.messaging.agent_api import Hardware, Platform
+from shared.messaging.agent_api import MAX_DISKS, Disk, Hardware, Platform
 
 _MIB: Final = 1024 * 1024
 
@@ -60,21 +63,81 @@ def _cpu_model() -> str:
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How busy the machine is. Rates are means since the look before."""
+
+    cpu_percent: float
+    memory_used_mib: int
+    disks: tuple[Disk, ...]
+    received_kib_s: float
+    sent_kib_s: float
+
+
 class MachineUse:
-    """How busy the machine is, measured between two calls."""
+    """How busy the machine is, measured between two looks."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._clock = folder, clock
         self._busy, self._total = _cpu_times()
+        self._carried, self._looked_at = _carried(), clock()
 
-    def read(self) -> tuple[float, int, int]:
-        """CPU in percent since the last call, memory in use and disk free, in MiB."""
+    def read(self) -> Use:
+        """The figures of now.
+
+        Raises:
+            OSError: the agent's own folder cannot be looked at.
+        """
         busy, total = _cpu_times()
         passed = total - self._total
         percent = 100 * (busy - self._busy) / passed if passed > 0 else 0.0
         self._busy, self._total = busy, total
-        disk = os.statvfs(self._folder)
-        return round(max(0.0, percent), 1), _memory_used(), disk.f_bavail * disk.f_frsize // _MIB
+        carried, now = _carried(), self._clock()
+        received, sent = (
+            round(max(0, new - old) / 1024 / max(0.001, now - self._looked_at), 1)
+            for new, old in zip(carried, self._carried, strict=True)
+        )
+        self._carried, self._looked_at = carried, now
+        return Use(round(max(0.0, percent), 1), _memory_used(), _disks(self._folder), received, sent)
+
+
+def _carried() -> tuple[int, int]:
+    """Bytes that the machine's network cards have received and sent; in a container, which has none, all but the loop."""
+    try:
+        rows = [line.split(":", 1) for line in Path("/proc/net/dev").read_text().splitlines()[2:]]
+    except OSError:
+        return 0, 0
+    counted = {name.strip(): [int(field) for field in fields.split()] for name, fields in rows}
+    cards = [name for name in counted if Path(f"/sys/class/net/{name}/device").exists()]
+    names = cards or [name for name in counted if name != "lo"]
+    return sum(counted[name][0] for name in names), sum(counted[name][8] for name in names)
+
+
+def _disks(folder: Path) -> tuple[Disk, ...]:
+    """The file systems that lie on devices, each once, that of the agent's folder first."""
+    found = [_disk(str(folder))]
+    seen = {os.stat(folder).st_dev}  # noqa: PTH116  # once a beat for each: no Path objects
+    try:
+        rows = [line.split(" ", 2) for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        rows = []
+    for device, escaped, _ in rows:
+        path = escaped.replace("\\040", " ")
+        if not device.startswith("/dev/") or device.startswith("/dev/loop") or len(path) > 200:
+            continue
+        try:
+            place = os.stat(path).st_dev  # noqa: PTH116
+            if place not in seen and len(found) < MAX_DISKS:
+                found.append(_disk(path))
+        except OSError:  # closed to us, or gone
+            continue
+        seen.add(place)
+    return tuple(found)
+
+
+def _disk(path: str) -> Disk:
+    found = os.statvfs(path)
+    return Disk(path[:200], found.f_blocks * found.f_frsize // _MIB, found.f_bavail * found.f_frsize // _MIB)
 
 
 def _cpu_times() -> tuple[float, float]:

@@ -16,7 +16,7 @@ from shared.messaging.jws import SignatureError
 from shared.messaging.releases import UpdateNode, peek_manifest
 from shared.nodes.errors import CertificateNotFound, NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
 from shared.nodes.models import NodeCertificate, NodeState, PortRange
-from shared.nodes.rules import Health, NodeEvent
+from shared.nodes.rules import NodeEvent
 from shared.nodes.views import CapacityView, HealthView, InventoryView, NodeView, capacity_view, health_view
 from shared.platform.clock import Timestamp
 from shared.platform.ids import CertificateId, NodeId, TaskId
@@ -188,9 +188,8 @@ async def read_node_capacity(call: Call, node_id: NodeId) -> CapacityView:
 
 @routes.get("/v1/nodes/{node_id}/health", permission=Permission.NODES_READ, resource="node_id", problems=[NodeNotFound])
 async def read_node_health(call: Call, node_id: NodeId) -> HealthView:
-    """How the node is, with every reason."""
-    found: Health = await call.services.nodes.health(call.org, node_id)
-    return health_view(found)
+    """How the node is, with every reason, and its figures."""
+    return health_view(*await call.services.nodes.health(call.org, node_id))
 
 
 @routes.get(

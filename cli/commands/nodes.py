@@ -108,27 +108,23 @@ def show_node(context: typer.Context, name: Name) -> None:
     node["inventory"] = current.api.get(f"{path}/inventory")
     foreign = node["capacity"]["ports_foreign"]
     fields = [
-        ("Name", "name"),
-        ("Id", "id"),
-        ("State", "state"),
-        ("", "state_reason"),
-        ("Presence", "presence"),
-        ("Heard", "heard_at"),
-        ("Agent", "agent_version"),
-        ("Players use", "public_host"),
-        ("Ports", "port_ranges"),
-    ]
-    fields += [
-        ("Labels", "labels"),
-        ("Offers", "capacity.offered"),
-        ("Held", "capacity.held"),
-        ("Free", "capacity.free"),
-    ]
+        ("Name", "name"), ("Id", "id"), ("State", "state"), ("", "state_reason"), ("Presence", "presence"),
+        ("Heard", "heard_at"), ("Agent", "agent_version"), ("Players use", "public_host"), ("Ports", "port_ranges"),
+        ("Labels", "labels"), ("Offers", "capacity.offered"), ("Held", "capacity.held"), ("Free", "capacity.free"),
+    ]  # fmt: skip
     if foreign and not current.as_json:
         node["ports_foreign"] = ", ".join(map(_foreign, foreign))
         fields.append(("Not ours", "ports_foreign"))
     fields += [("Health", "health.score"), ("", "health.reasons")]
+    fields += [(label, f"health.observed.{name}") for label, name in SAID]
     current.show(node, fields)
+
+
+SAID = (
+    ("Said at", "observed_at"), ("CPU %", "cpu_percent"), ("Memory MiB used", "memory_used_mib"),
+    ("Disk MiB free", "disk_free_mib"), ("KiB/s in", "received_kib_s"), ("KiB/s out", "sent_kib_s"),
+    ("Clock off by s", "clock_skew_seconds"),
+)  # fmt: skip
 
 
 def _foreign(port: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from shared.messaging.codec import WireError
 from shared.messaging.limits import BEAT_CALM_SECONDS, PROTOCOL_VERSION
 
 MAX_CSR_LENGTH = 8192
+MAX_DISKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,15 @@ class ServerState:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system of the machine; the first one of a beat is that of the agent's folder."""
+
+    path: str
+    size_mib: int
+    free_mib: int
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """`POST /v1/agent/beat`: alive, and how. `sequence` grows with each beat, across restarts too (it is a time)."""
 
@@ -158,7 +168,10 @@ class Beat:
     protocol: int = PROTOCOL_VERSION
     cpu_percent: float = 0.0
     memory_used_mib: int = 0
-    disk_free_mib: int = 0
+    disk_free_mib: int = 0  # where the agent's folder is
+    disks: tuple[Disk, ...] = ()
+    received_kib_s: float = 0.0  # by the machine's network cards, since the beat before
+    sent_kib_s: float = 0.0
     journal_depth: int = 0
     reports_dropped: int = 0
     link: Literal["up", "connecting", "down"] = "up"
@@ -170,6 +183,8 @@ class Beat:
             raise WireError(f"beat.sequence: {self.sequence}")
         if len(self.servers) > 500 or len(self.issues) > 20 or any(len(issue) > 200 for issue in self.issues):
             raise WireError("beat: at most 500 servers and 20 issues of 200 characters")
+        if len(self.disks) > MAX_DISKS or any(len(disk.path) > 200 for disk in self.disks):
+            raise WireError(f"beat: at most {MAX_DISKS} disks, with paths of at most 200 characters")
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,9 @@ class NodeObserved(Document):
     cpu_percent: float = 0.0
     memory_used_mib: int = 0
     disk_free_mib: int = 0
+    disks: tuple[dict[str, Any], ...] = ()  # as `agent_api.Disk`
+    received_kib_s: float = 0.0
+    sent_kib_s: float = 0.0
     journal_depth: int = 0
     reports_dropped: int = 0
     link: str = "up"

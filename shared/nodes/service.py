@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.audit.models import Actor, Target
 from shared.messaging.agent_api import Beat, BeatAnswer, SessionAnswer
+from shared.messaging.codec import to_wire
 from shared.nodes.certificates import Holder
 from shared.nodes.errors import NodeNameTaken, NodeNotEmpty, NodeNotFound, NodeStateConflict
 from shared.nodes.known import KnownNodes
@@ -83,12 +84,13 @@ class Nodes:
         """What the node said last."""
         return await self._services.store.find(org, NodeObserved, NodeObserved.id_of(node_id))
 
-    async def health(self, org: OrgId, node_id: str) -> Health:
-        """How a node is, with every reason; it tells more often while it is asked for."""
+    async def health(self, org: OrgId, node_id: str) -> tuple[Health, NodeObserved | None]:
+        """How a node is, with every reason, and what it said last; it tells more often while it is asked for."""
         seen = await self.see(org, node_id, watch=True)
         holding = [one for one in await self._services.papers.of_node(org, node_id) if one.revoked_at is None]
         end = max((one.not_after for one in holding), default=None)
-        return health(seen.node, seen.presence, await self.observed(org, node_id), end, self._services.clock.now())
+        observed = await self.observed(org, node_id)
+        return health(seen.node, seen.presence, observed, end, self._services.clock.now()), observed
 
     # ---------------------------------------------------------------- changing
 
@@ -250,6 +252,9 @@ class Nodes:
             cpu_percent=beat.cpu_percent,
             memory_used_mib=beat.memory_used_mib,
             disk_free_mib=beat.disk_free_mib,
+            disks=tuple(map(to_wire, beat.disks)),
+            received_kib_s=beat.received_kib_s,
+            sent_kib_s=beat.sent_kib_s,
             journal_depth=beat.journal_depth,
             reports_dropped=beat.reports_dropped,
             link=beat.link,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.http.models import Out
 from shared.messaging.limits import PROTOCOL_VERSION
-from shared.nodes.models import Node, NodeState, PortRange, Presence
+from shared.nodes.models import Node, NodeObserved, NodeState, PortRange, Presence
 from shared.nodes.rules import Health
 from shared.placement.models import Amount, Foreign
 from shared.platform.clock import Timestamp
@@ -137,15 +137,41 @@ class ReasonView(Out):
     severity: Literal["note", "warning", "critical"]
 
 
+class DiskView(Out):
+    """A file system of the machine."""
+
+    path: str
+    size_mib: int
+    free_mib: int
+
+
+class MachineView(Out):
+    """What the machine said of itself last: written when it changed, each ten seconds while somebody looks, else once an hour."""
+
+    observed_at: Timestamp
+    cpu_percent: float = Field(description="Of all processors.")
+    memory_used_mib: int
+    disk_free_mib: int = Field(description="Where servers are kept.")
+    disks: list[DiskView]
+    received_kib_s: float = Field(description="By its network cards.")
+    sent_kib_s: float
+    clock_skew_seconds: float = Field(description="Its clock minus ours.")
+    link: str = Field(description="Its line to the message broker.")
+    journal_depth: int = Field(description="Reports that wait to be sent.")
+    reports_dropped: int = Field(description="Reports that were lost for want of room, ever.")
+
+
 class HealthView(Out):
     """How a node is."""
 
     status: Literal["healthy", "degraded", "unreachable", "unknown"]
     score: int
     reasons: tuple[ReasonView, ...]
+    observed: MachineView | None
 
 
-def health_view(found: Health) -> HealthView:
+def health_view(found: Health, observed: NodeObserved | None) -> HealthView:
     """As shown to members."""
     reasons = tuple(ReasonView(code=one.code, reason=one.text, severity=one.severity) for one in found.reasons)
-    return HealthView(status=found.status, score=found.score, reasons=reasons)
+    shown = MachineView.model_validate(observed, from_attributes=True) if observed is not None else None
+    return HealthView(status=found.status, score=found.score, reasons=reasons, observed=shown)

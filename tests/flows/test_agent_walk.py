@@ -38,8 +38,19 @@ def test_it_is_online_with_what_the_machine_has(api: ApiClient, agent: AgentProc
     until(online, "the node is online")
     inventory = api.get(f"/v1/nodes/{agent.node_id}/inventory").json()
     assert inventory["hardware"]["memory_mib"] > 100
-    health = api.get(f"/v1/nodes/{agent.node_id}/health").json()
+
+    def told() -> Any:
+        found = api.get(f"/v1/nodes/{agent.node_id}/health").json()
+        return found if found["observed"] and found["observed"]["link"] == "up" else None
+
+    health = until(told, "a line that came up is told at once", seconds=30)
     assert health["status"] in ("healthy", "degraded"), health
+    said = health["observed"]
+    assert said["memory_used_mib"] > 100
+    assert 0 < said["disks"][0]["free_mib"] <= said["disks"][0]["size_mib"]
+    assert said["disks"][0]["free_mib"] == said["disk_free_mib"]
+    assert min(said["cpu_percent"], said["received_kib_s"], said["sent_kib_s"]) >= 0
+    assert abs(said["clock_skew_seconds"]) < 30
     listed = api.get("/v1/nodes?name=attic").json()["items"]
     assert [node["id"] for node in listed] == [agent.node_id]
 
