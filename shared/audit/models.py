@@ -60,6 +60,7 @@ class AuditEvent(Document):
     """One entry of the trail, in the partition of its organization: there it shares the batch of the change."""
 
     indexed: ClassVar[tuple[str, ...]] = ("entry.actor.id", "entry.actor.request_id", "entry.target.id")
+    id_prefix: ClassVar[str] = "aud_"
     type: Literal["audit_event"] = "audit_event"
     ttl: int | None = KEPT_DAYS * 86_400
     entry: Entry

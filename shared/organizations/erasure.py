@@ -80,8 +80,8 @@ class Erasure:
         ids = await self._store.select(
             org,
             Organization,
-            "SELECT VALUE c.id FROM c WHERE c.id <> @org AND c.ix.type <> @trail",
-            [{"name": "@org", "value": org}, {"name": "@trail", "value": AuditEvent.type_name()}],
+            "SELECT VALUE c.id FROM c WHERE c.id <> @org AND NOT STARTSWITH(c.id, @trail)",
+            [{"name": "@org", "value": org}, {"name": "@trail", "value": AuditEvent.id_prefix}],
         )
         for start in range(0, len(ids), MAX_OPERATIONS):
             batch = self._store.batch(org)

@@ -54,6 +54,7 @@ class Server(Document):
     """A server. `spec` holds what no list asks for: variables, sealed secrets, the template's definition."""
 
     indexed: ClassVar[tuple[str, ...]] = ("name", "node_id", "labels")
+    id_prefix: ClassVar[str] = "srv_"
     type: Literal["server"] = "server"
     name: ServerName
     labels: dict[str, str] = Field(default_factory=dict)

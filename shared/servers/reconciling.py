@@ -34,7 +34,7 @@ REST_PAUSES: Final = 5
 STRANGER_TOLD_SECONDS: Final = 30 * 86_400
 _KNOWN: Final = (
     "SELECT c.type, c.id, c.server_id, c.revision, c.desired.removed FROM c"
-    " WHERE c.ix.node_id = @node AND c.ix.type IN (@server, @orphan)"
+    " WHERE c.ix.node_id = @node AND c.type IN (@server, @orphan)"
 )
 
 

@@ -32,7 +32,18 @@ from shared.servers.models import (
     observed_id,
     orphan_id,
 )
-from shared.servers.told import Told, cleaned_late, cleans_elsewhere, end_of, going_on, has_cleaned, never_told, seen
+from shared.servers.told import (
+    Told,
+    changes_at_end,
+    cleaned_late,
+    cleans_elsewhere,
+    end_of,
+    going_on,
+    has_cleaned,
+    never_told,
+    older_than,
+    seen,
+)
 from shared.store.batch import Batch
 from shared.store.scoped import Store
 from shared.tasks.models import Task, TaskKind, TaskState
@@ -96,9 +107,7 @@ class ServerReports:
 
     async def _write(self, org: OrgId, told: Told, *, first: bool) -> Heard:
         task = await self._task_of(org, told)
-        theirs, kept = task is not None, None
-        if not (first and task is not None and never_told(task)):  # should it be there after all, the batch meets it
-            kept = await self._store.find(org, ServerObserved, observed_id(told.server_id))
+        theirs = task is not None
         if task is not None and told.of_another_command(task):
             told = replace(told, outcome=None)
         if task is not None and task.state.final:
@@ -107,16 +116,11 @@ class ServerReports:
                 await self.erase(org, batch, told.server_id, told.node_id)
                 await batch.commit()
             task = None
-        if task is None and (kept is None or kept.node_id != told.node_id):
-            server = await self._store.find(org, Server, told.server_id)
-            if server is None or server.node_id != told.node_id:
-                await self._settle(org, told)
-                return Heard(server=False, task=theirs)
         batch = self._store.batch(org)
         over = end_of(task, told, self._clock.now())
-        observed = None if cleans_elsewhere(task, kept, told) else seen(org, kept, told, task, over)
-        if observed is not None:
-            batch.create(observed) if kept is None else batch.replace(observed)
+        if not await self._observe(org, batch, told, task, over, first=first):
+            await self._settle(org, told)
+            return Heard(server=False, task=theirs)
         if task is not None:
             written = over or going_on(task, told)
             batch.replace(written)
@@ -125,6 +129,30 @@ class ServerReports:
             await self._consequences(org, batch, over, told)
         await batch.commit()
         return Heard(server=True, task=theirs)
+
+    async def _observe(
+        self, org: OrgId, batch: Batch, told: Told, task: Task | None, over: Task | None, *, first: bool
+    ) -> bool:
+        """Add what is observed to the batch; False when the server is not this node's to speak about.
+
+        At first nothing is read that the batch itself can tell: whether a server that is being made is known already, and
+        whether what ends a task is newer than what is kept. When it is otherwise the batch is refused, and we come again.
+        """
+        kept = None
+        id, unknown = observed_id(told.server_id), first and task is not None and never_told(task)
+        if first and not unknown and over is not None and (older := older_than(told)) is not None:
+            batch.patch(ServerObserved, id, changes_at_end(told, over), condition=older)
+            return True
+        if not unknown:
+            kept = await self._store.find(org, ServerObserved, id)
+        if task is None and (kept is None or kept.node_id != told.node_id):
+            server = await self._store.find(org, Server, told.server_id)
+            if server is None or server.node_id != told.node_id:
+                return False
+        observed = None if cleans_elsewhere(task, kept, told) else seen(org, kept, told, task, over)
+        if observed is not None:
+            batch.create(observed) if kept is None else batch.replace(observed)
+        return True
 
     async def _task_of(self, org: OrgId, told: Told) -> Task | None:
         """The task that a report tells of, if it is this node's to speak about."""

@@ -22,7 +22,8 @@ from shared.store.errors import BatchFailed
 from shared.store.scoped import Store
 
 ATTEMPTS: Final = 25
-FRESH_SECONDS: Final = 5.0  # a read of the ledgers; older ones are read again. Wrong ones are found by their ETag.
+#: A read of the ledgers; older ones are read again. Wrong ones are found by their ETag, or when there seems to be no room.
+FRESH_SECONDS: Final = 60.0
 
 
 class Reserver:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Final
 
 from shared.messaging.codec import to_wire
@@ -87,20 +89,37 @@ def seen(
         if kept is not None:
             return kept.having(over=done)
         return None if over.kind is TaskKind.DELETE else nothing_seen(org, told.server_id, told.node_id, over=done)
-    observed = to_wire(report.observed)
+    fields = {"node_id": told.node_id, **_shown(report), "over": done}
     mine = kept is not None and kept.node_id == told.node_id
-    if kept is not None and mine and task is not None and over is None and not _differs(kept.observed, observed):
+    if (
+        kept is not None
+        and mine
+        and task is not None
+        and over is None
+        and not _differs(kept.observed, fields["observed"])
+    ):
         return None
-    fields: dict[str, Any] = {
-        "node_id": told.node_id,
-        "state": report.observed.state,
-        "at": report.observed.at,
-        "observed": observed,
-        "over": done,
-    }
     if kept is not None:
         return kept.having(**fields)
     return ServerObserved(id=observed_id(told.server_id), org_id=org, server_id=told.server_id, **fields)
+
+
+def older_than(told: Told) -> str | None:
+    """A filter of the store: what is kept of the server is of this node, and older. None where none can be made."""
+    if told.report is None or not isfinite(told.report.observed.at):
+        return None
+    return f"from c where c.node_id = {json.dumps(told.node_id)} and c.at <= {told.report.observed.at!r}"
+
+
+def changes_at_end(told: Told, over: Task) -> list[dict[str, Any]]:
+    """As `seen`, of a task that has ended, as a change to what is kept."""
+    fields = {**(_shown(told.report) if told.report is not None else {}), "over": over.id}
+    return [{"op": "set", "path": f"/{name}", "value": value} for name, value in fields.items()]
+
+
+def _shown(report: ServerReport) -> dict[str, Any]:
+    observed = report.observed
+    return {"state": observed.state, "at": observed.at, "observed": to_wire(observed)}
 
 
 def never_told(task: Task) -> bool:

@@ -86,13 +86,18 @@ class Document(Stored):
     #: What queries ask for beside id and type, as `state` or `template.id`. Every value costs at each write of the
     #: document, so only what narrows well belongs here; other fields may be filtered by, document by document.
     indexed: ClassVar[tuple[str, ...]] = ()
+    #: What every id of the model begins with, for one that is written often and has indexed fields: its lists narrow by the
+    #: id, which is indexed at no price, where others narrow by their type, which is one more indexed value.
+    id_prefix: ClassVar[str] = ""
 
     org_id: OrgId = Field(min_length=1)
 
     def to_wire(self) -> dict[str, Any]:
         """As `Stored.to_wire`; under `ix` stands once more what is indexed, and the containers index nothing else."""
         body = super().to_wire()
-        body[INDEX] = {"type": body["type"]}
+        if self.id_prefix and not self.id.startswith(self.id_prefix):
+            raise ValueError(f"{self.id} does not begin with {self.id_prefix}: no list would find it")
+        body[INDEX] = {} if self.id_prefix else {"type": body["type"]}
         for field in self.indexed:
             _copy(body, body[INDEX], field.split("."))
         return body

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from shared.platform.clock import rfc3339
-from shared.store.documents import INDEX
+from shared.store.documents import INDEX, Document
 
 T = TypeVar("T")
 
@@ -66,31 +66,30 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def conditions(
-    type_name: str, where: Sequence[Where], indexed: Collection[str] = ()
-) -> tuple[str, list[dict[str, Any]]]:
+def conditions(model: type[Document], where: Sequence[Where]) -> tuple[str, list[dict[str, Any]]]:
     """The WHERE clause and its parameters."""
-    parts = [f"{path('type', ('type',))} = @type"]
-    parameters: list[dict[str, Any]] = [{"name": "@type", "value": type_name}]
+    parts = [f"{path('type', () if model.id_prefix else ('type',))} = @type"]
+    parameters: list[dict[str, Any]] = [{"name": "@type", "value": model.type_name()}]
+    if model.id_prefix:
+        parts.insert(0, f"STARTSWITH({path('id')}, @prefix)")
+        parameters.append({"name": "@prefix", "value": model.id_prefix})
     for number, condition in enumerate(where):
         name = f"@p{number}"
         form = _FORMS.get(condition.operator, "{field} " + condition.operator + " {value}")
-        parts.append(form.format(field=path(condition.field, indexed), value=name))
+        parts.append(form.format(field=path(condition.field, model.indexed), value=name))
         parameters.append({"name": name, "value": _plain(condition.value)})
     return " AND ".join(parts), parameters
 
 
-def listing(
-    type_name: str, where: Sequence[Where], sort: str, indexed: Collection[str] = ()
-) -> tuple[str, list[dict[str, Any]]]:
+def listing(model: type[Document], where: Sequence[Where], sort: str) -> tuple[str, list[dict[str, Any]]]:
     """The list query: `sort` is `id` or an indexed field, with a minus in front for descending.
 
     Raises:
         ValueError: nothing is sorted by what is not indexed.
     """
     field = sort.removeprefix("-")
-    if field != "id" and field not in indexed:
-        raise ValueError(f"a list of {type_name} cannot be sorted by {field}, which is not indexed")
-    clause, parameters = conditions(type_name, where, indexed)
+    if field != "id" and field not in model.indexed:
+        raise ValueError(f"a list of {model.type_name()} cannot be sorted by {field}, which is not indexed")
+    clause, parameters = conditions(model, where)
     direction = "DESC" if sort.startswith("-") else "ASC"
-    return f"SELECT * FROM c WHERE {clause} ORDER BY {path(field, indexed)} {direction}", parameters  # noqa: S608 - field names are checked, values are parameters
+    return f"SELECT * FROM c WHERE {clause} ORDER BY {path(field, model.indexed)} {direction}", parameters  # noqa: S608 - field names are checked, values are parameters

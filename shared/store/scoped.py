@@ -70,7 +70,7 @@ class Store:
         """
         key = _key(org, model, sub, prefix=True)
         equal = [Where(name, "=", value) for name, value in (filters or {}).items() if value is not None]
-        sql, parameters = listing(model.type_name(), [*equal, *where], sort, model.indexed)
+        sql, parameters = listing(model, [*equal, *where], sort)
         binding = "\x1f".join((*key, model.container, sql, repr(parameters)))
         token = self._cursors.open(binding, cursor) if cursor else None
         rows, token = await self._page(model, key, sql, parameters, min(max(limit, 1), MAX_PAGE), token)
@@ -87,7 +87,7 @@ class Store:
     ) -> int:
         """How many documents match."""
         equal = [Where(name, "=", value) for name, value in (filters or {}).items() if value is not None]
-        clause, parameters = conditions(model.type_name(), [*equal, *where], model.indexed)
+        clause, parameters = conditions(model, [*equal, *where])
         rows = await self.select(org, model, f"SELECT VALUE COUNT(1) FROM c WHERE {clause}", parameters, sub=sub)  # noqa: S608 - field names are checked, values are parameters
         return int(rows[0]) if rows else 0
 

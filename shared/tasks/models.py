@@ -87,6 +87,7 @@ class Task(Document):
     """A task."""
 
     indexed: ClassVar[tuple[str, ...]] = ("target", "state")
+    id_prefix: ClassVar[str] = "tsk_"
     type: Literal["task"] = "task"
     kind: TaskKind
     target: str  # the id of what it is about

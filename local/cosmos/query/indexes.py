@@ -38,9 +38,19 @@ class IndexShape:
 
 
 def wanted_index(pushed: Pushed, policy: dict[str, Any]) -> IndexShape | None:
-    """The index that would serve a query best, or None if none would."""
-    equal = {column.steps: column for fragment in pushed.where for column in fragment.equal}
-    ranged = [column for fragment in pushed.where for column in fragment.ranged if column.steps not in equal]
+    """The index that would serve a query best, or None if none would. By what the policy leaves out each row is looked at."""
+    equal = {
+        column.steps: column
+        for fragment in pushed.where
+        for column in fragment.equal
+        if is_indexed(policy, column.steps)
+    }
+    ranged = [
+        column
+        for fragment in pushed.where
+        for column in fragment.ranged
+        if column.steps not in equal and is_indexed(policy, column.steps)
+    ]
     columns = [(column, False) for _, column in sorted(equal.items(), key=lambda entry: repr(entry[0]))]
     if pushed.order:
         # An index is read in either direction, so only the ways relative to the first key matter.

@@ -48,6 +48,9 @@ def test_indexing_policy(case: str, policy: dict[str, Any], steps: tuple[str, ..
         ("SELECT * FROM c WHERE c.a = 1 ORDER BY c.t DESC", [("a", False), ("t", False)]),
         ("SELECT * FROM c ORDER BY c.t ASC, c.u DESC", [("t", False), ("u", True)]),
         ("SELECT * FROM c WHERE c.body.x = 1", None),
+        ("SELECT * FROM c WHERE c.body.x = 1 AND c.a = 1", [("a", False)]),
+        ("SELECT * FROM c WHERE STARTSWITH(c.id, 'x') AND c.body.x = 1 ORDER BY c.id DESC", [("id", False)]),
+        ("SELECT * FROM c WHERE c.a = 1 ORDER BY c.body.x", None),
     ],
 )
 def test_the_index_that_a_query_wants(text: str, columns: list[tuple[str, bool]] | None) -> None:

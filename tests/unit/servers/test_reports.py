@@ -126,6 +126,47 @@ async def test_a_repeated_end_and_a_late_report_change_nothing(house: Services, 
     assert kept.at == 100.0, "older observations are left out"
 
 
+@pytest.mark.parametrize(
+    ("kept", "state", "told_at"),
+    [
+        ({"at": 90.0}, "running", 100.0),
+        ({"at": 100.0}, "running", 100.0),
+        ({"at": 101.0, "state": "crashed"}, "crashed", 101.0),  # what the end says is older
+        ({"node_id": "nod_elsewhere"}, "running", 100.0),  # from before the server was placed again
+    ],
+    ids=["older", "of the same moment", "newer", "of another node"],
+)
+async def test_the_end_of_a_task_and_what_is_kept(
+    house: Services, asked: Asked, kept: dict[str, Any], state: str, told_at: float
+) -> None:
+    await take(house, asked, report(asked, "installing", 80, steps=(StepReport("install", "running", 1.0),)))
+    id = f"obs_{asked.server.id}"
+    await house.store.update(ORG, ServerObserved, id, lambda before: before.having(**kept))
+    await take(house, asked, ended(asked, Status.SUCCEEDED, "running"))
+    now = await house.store.get(ORG, ServerObserved, id)
+    assert (now.state, now.at, now.over, now.server_id) == (state, told_at, asked.task.id, asked.server.id)
+    assert now.node_id == asked.server.node_id
+    assert (await task_of(house, asked)).state is TaskState.SUCCEEDED
+
+
+async def test_an_end_without_anything_kept_is_kept(house: Services, asked: Asked) -> None:
+    await house.store.update(ORG, Task, asked.task.id, lambda task: task.having(state=TaskState.RUNNING))
+    await take(house, asked, ended(asked, Status.SUCCEEDED, "running"))
+    now = await house.store.get(ORG, ServerObserved, f"obs_{asked.server.id}")
+    assert (now.state, now.over) == ("running", asked.task.id)
+
+
+async def test_a_first_word_about_a_server_that_is_known_after_all(house: Services, asked: Asked) -> None:
+    early = ServerObserved(
+        id=f"obs_{asked.server.id}", org_id=ORG, server_id=asked.server.id, node_id=str(asked.server.node_id),
+        state="installing", at=90.0,
+    )  # fmt: skip
+    await house.store.create(ORG, early)
+    await take(house, asked, ended(asked, Status.SUCCEEDED, "running"))
+    now = await house.store.get(ORG, ServerObserved, early.id)
+    assert (now.state, now.over) == ("running", asked.task.id)
+
+
 async def test_a_failed_install_releases_once(house: Services, asked: Asked) -> None:
     step = StepReport("install", "failed", 1.0, code="digest_mismatch", error="why")
     for _ in range(2):

@@ -36,3 +36,19 @@ class Lookup(DirectoryEntry):
     type: Literal["test_lookup"] = "test_lookup"
     org: str = ""
     n: int = 0
+
+
+class Kept(Document):
+    """Listed by what its ids begin with."""
+
+    indexed: ClassVar[tuple[str, ...]] = ("state",)
+    id_prefix: ClassVar[str] = "kept_"
+    type: Literal["test_kept"] = "test_kept"
+    state: str = "open"
+    text: str = ""
+
+
+class KeptBeside(Document):
+    """Another model whose ids begin like those of `Kept`."""
+
+    type: Literal["test_beside"] = "test_beside"
