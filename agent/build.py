@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-_OWN: Final = ("agent/**/*.py", "agent/launcher.sh", "agent/release.pub", "shared/__init__.py", "shared/messaging/*.py")
+_OWN: Final = ("agent/**/*.py", "agent/launcher.sh", "shared/__init__.py", "shared/messaging/*.py")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same content makes the same file
 
 _MAIN: Final = """\
-import os, sys, tempfile, zipfile
+import os, shutil, sys, tempfile, zipfile
 DIGEST = "{digest}"
 def unpacked():
     base = os.environ.get("MERIDIAN_AGENT_CACHE") or os.path.join(
@@ -35,8 +35,8 @@ def unpacked():
             archive.extractall(aside, [n for n in archive.namelist() if n.startswith("site/")])
         try:
             os.rename(aside, place)
-        except OSError:
-            pass  # another start was faster
+        except OSError:  # another start was faster
+            shutil.rmtree(aside, ignore_errors=True)
     return os.path.join(place, "site")
 sys.path.insert(0, unpacked())
 from agent.cli import main
@@ -44,16 +44,22 @@ sys.exit(main())
 """
 
 
-def build(out: Path, extras: tuple[str, ...] = (), version: str | None = None) -> str:
+def build(out: Path, extras: tuple[str, ...] = (), version: str | None = None, release_key: bytes | None = None) -> str:
     """Write the file; its SHA-256. The libraries are those of the Python that runs this.
 
-    `version` stands in for the source's own, to make a release that is only told apart by it.
+    Args:
+        out: the file.
+        extras: names of the project's optional dependencies that come with it.
+        version: stands in for the source's own, to make a release that is only told apart by it.
+        release_key: PEM of the public key that this agent wants its updates signed with.
     """
     project = tomllib.loads((ROOT / "agent/pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
     files = {f"site/{name}": data for name, data in (_own_files() | _library_files(wanted)).items()}
     if version is not None:
         files["site/agent/__init__.py"] = f'__version__ = "{version}"\n'.encode()
+    if release_key is not None:
+        files["site/agent/release.pub"] = release_key
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
@@ -114,18 +120,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m agent.build", description="Build the agent as one file.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist/meridian-agent.pyz")
     parser.add_argument("--games", action="store_true", help="with the libraries that single games need")
-    parser.add_argument("--sign", type=Path, help="PEM of the release key: writes OUT.manifest too")
+    parser.add_argument(
+        "--sign", type=Path, help="PEM of the release key: its public half goes in, OUT.manifest comes out"
+    )
     options = parser.parse_args()
-    digest = build(options.out, ("games",) if options.games else ())
+    key = public = None
+    if options.sign:
+        from cryptography.hazmat.primitives import serialization
+
+        key = serialization.load_pem_private_key(options.sign.read_bytes(), None)
+        encoding = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        public = key.public_key().public_bytes(*encoding)
+    digest = build(options.out, ("games",) if options.games else (), release_key=public)
     size = options.out.stat().st_size / 2**20
     sys.stdout.write(f"{options.out}: {size:.1f} MiB, sha256 {digest}\n")
-    if options.sign:
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
+    if key is not None:
         from agent import __version__
         from shared.messaging.releases import sign_release
 
-        key = load_pem_private_key(options.sign.read_bytes(), None)
         manifest = sign_release(options.out, __version__, key)  # type: ignore[arg-type]
         options.out.with_name(options.out.name + ".manifest").write_text(manifest + "\n")
     return 0

@@ -176,25 +176,44 @@ class BrokerLink:
     # ---------------------------------------------------------------- papers
 
     async def _fresh_session(self) -> SessionAnswer:
-        now = datetime.now(UTC)
-        if self._session is None or self._refresh.is_set() or now >= self._renew_at(self._session):
-            self._session = await self._fetch()
+        """A session that holds; while the control plane is away the one that we have, to its end.
+
+        Raises:
+            ApiUnreachable, ApiRefused: there is none to be had.
+        """
+        now, kept = datetime.now(UTC), self._session
+        if kept is None or self._refresh.is_set() or now >= self._moment(kept, RENEW_AT):
+            try:
+                self._session = await self._fetch()
+            except ApiUnreachable as error:
+                if kept is None or now >= self._moment(kept, 1.0):
+                    raise
+                log.info("no new session (%s): the present one goes on", error)
+                return kept
             self._session_since = now
             self._refresh.clear()
-        return self._session
+            return self._session
+        return kept
 
-    def _renew_at(self, session: SessionAnswer) -> datetime:
-        return self._session_since + (session.commands.expires_at - session.server_time) * RENEW_AT
+    def _moment(self, session: SessionAnswer, part: float) -> datetime:
+        """When so much of a session's life is over, by our clock."""
+        return self._session_since + (session.commands.expires_at - session.server_time) * part
 
     async def _keep_papers(self, connection: Connection) -> None:
         """Put new tokens on the same connection before the old ones end."""
+        backoff = Backoff()
         while True:
-            assert self._session is not None
-            left = (self._renew_at(self._session) - datetime.now(UTC)).total_seconds()
+            kept = self._session
+            assert kept is not None
+            left = (self._moment(kept, RENEW_AT) - datetime.now(UTC)).total_seconds()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(1.0, left)):
                     await self._refresh.wait()
             session = await self._fresh_session()
+            if session is kept:  # the control plane is away
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
             await connection.authorize(_audience(session.namespace, session.commands), session.commands.token)
 
     # ---------------------------------------------------------------- transport

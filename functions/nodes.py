@@ -146,7 +146,11 @@ def _event_route(path: str, event: NodeEvent, summary: str) -> None:
 
 
 _event_route("drain", NodeEvent.DRAIN, "Let the node run what it has, and give it nothing new.")
-_event_route("maintenance", NodeEvent.MAINTAIN, "Take the node out of service: its servers are to be stopped.")
+_event_route(
+    "maintenance",
+    NodeEvent.MAINTAIN,
+    "Take the node out of service: it gets nothing new. Its servers run on until they are stopped.",
+)
 _event_route("resume", NodeEvent.RESUME, "Put the node back into service.")
 
 

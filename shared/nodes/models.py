@@ -25,7 +25,7 @@ class NodeState(StrEnum):
 
     ACTIVE = "active"
     DRAINED = "drained"  # runs what it has, takes nothing new
-    MAINTENANCE = "maintenance"  # its servers are to be stopped
+    MAINTENANCE = "maintenance"  # takes nothing new, and its owner works on it: stopping its servers is theirs to ask
     DECOMMISSIONED = "decommissioned"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from agent.amqp.connection import Connection, connected
+from agent.amqp.frames import Stream
+from agent.api import ApiUnreachable
 from agent.config import Config
 from agent.identity import KEY, Identity, command_keys, make_csr, make_key
 from agent.inbox import Inbox
@@ -25,6 +29,7 @@ from shared.nodes.models import queue_of
 from shared.platform.settings import load_settings
 from tests.support.house import HouseForTests
 from tests.support.processes import free_port
+from tests.support.waiting import eventually
 
 NODE, ORG = "nod_01J00000000000000000000000", "org_01J00000000000000000000000"
 
@@ -56,7 +61,8 @@ class Node:
         ca = (house.folder / "servicebus" / "ca.pem").read_text()
         amqp = ports.bus_tls if way == "tls" else free_port()
         self.namespace = Namespace("localhost", amqp, ports.bus_websocket, tls=True, websocket=True, ca_pem=ca)
-        self.sessions = 0
+        self.sessions = self.tries = 0
+        self.away = False  # the control plane, not the broker
         self.life = timedelta(hours=1)
 
     async def open(self) -> None:
@@ -80,6 +86,9 @@ class Node:
         return Outcome(Status.SUCCEEDED)
 
     async def session(self) -> SessionAnswer:
+        self.tries += 1
+        if self.away:
+            raise ApiUnreachable("the control plane is away")
         self.sessions += 1
         spaces, authority = self.services.namespaces, self.services.authority
         chains = await authority.signer_chains()
@@ -142,6 +151,54 @@ async def test_tokens_are_renewed_on_the_same_connection(
     assert node.link.state == "up"
     await node.ask("two")
     assert await node.answers(1) == ["succeeded"]
+    await node.close()
+
+
+async def test_while_the_control_plane_is_away_a_session_is_used_to_its_end(
+    services: Services, house: HouseForTests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.link.RENEW_AT", 1 / 3600)  # of an hour
+    node = Node(services, house, tmp_path, "tls")
+    await node.open()
+    await node.ask("one")
+    assert await node.answers(1) == ["succeeded"]
+    node.away = True
+    tries, sessions = node.tries, node.sessions
+    await eventually(lambda: node.tries >= tries + 2, "it has asked for another session, in vain")
+    await node.ask("two")
+    assert await node.answers(1) == ["succeeded"]
+    assert (node.link.state, node.sessions) == ("up", sessions)
+    node.link._session_since -= node.life
+    await eventually(lambda: node.link.state != "up", "the session has ended")
+    assert "away" in node.link.problem
+    node.away = False
+    await eventually(lambda: node.link.state == "up", "it comes back by itself")
+    await node.close()
+
+
+async def test_the_link_for_reports_is_open_while_there_is_something_to_say(
+    services: Services, house: HouseForTests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.link.SENDER_IDLE_SECONDS", 1.0)
+    made: list[Connection] = []
+
+    @contextlib.asynccontextmanager
+    async def noted(stream: Stream, host: str) -> AsyncIterator[Connection]:
+        async with connected(stream, host) as connection:
+            made.append(connection)
+            yield connection
+
+    monkeypatch.setattr("agent.link.connected", noted)
+    node = Node(services, house, tmp_path, "tls")
+    await node.open()
+    await eventually(lambda: node.link.state == "up", "connected")
+    calm = len(made[0]._links)  # the receiver, and the pair that tokens are put by
+    for step in ("one", "two"):
+        await node.ask(step)
+        await eventually(lambda: len(made[0]._links) == calm + 1, "a link for what is to be said")
+        await eventually(lambda: len(made[0]._links) == calm, "let go, as nothing is said any more")
+    assert await node.answers(2) == ["succeeded"] * 2
+    assert len(made) == 1, "all of it went over one connection"
     await node.close()
 
 

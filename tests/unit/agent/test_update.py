@@ -19,7 +19,7 @@ from agent.config import Config
 from agent.releases import Releases
 from agent.update import UpdateError, check_manifest, first_release, update
 from shared.messaging import jws
-from shared.messaging.releases import RELEASE_KIND, sign_release
+from shared.messaging.releases import RELEASE_KIND, open_manifest, sign_release
 from tests.support.processes import ROOT
 
 KEY, OTHER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -173,6 +173,22 @@ def test_one_file_runs_alone(tmp_path: Path) -> None:
             check=True,
         )
         assert done.stdout == "meridian-agent 7.7.7\n"
+
+
+def test_a_signed_release_brings_the_key_that_its_updates_need(tmp_path: Path) -> None:
+    key, pem = ec.generate_private_key(ec.SECP256R1()), tmp_path / "release.pem"
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem.write_bytes(key.private_bytes(*encoding))
+    file = tmp_path / "agent.pyz"
+    command = [sys.executable, "-m", "agent.build", "--out", str(file), "--sign", str(pem)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    environment = {"PATH": os.environ["PATH"], "MERIDIAN_AGENT_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-I", str(file), "update", str(file), "--folder", str(tmp_path / "agent")],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "is not newer than" in done.stderr, "its own manifest holds, by the key that came with it"
+    assert open_manifest(file.with_name("agent.pyz.manifest").read_text(), key.public_key()).size == file.stat().st_size
 
 
 def test_the_pyproject_names_every_package_of_the_agent() -> None:
