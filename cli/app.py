@@ -20,6 +20,7 @@ from cli.commands import (
     edit,
     keys,
     members,
+    node_commands,
     nodes,
     orgs,
     power,
@@ -81,6 +82,7 @@ app.command("console")(console.console)
 app.add_typer(tasks.tasks, name="tasks")
 app.add_typer(templates.templates, name="templates")
 app.add_typer(nodes.nodes, name="nodes")
+nodes.nodes.add_typer(node_commands.commands)  # without a name, as above
 app.add_typer(orgs.orgs, name="orgs")
 app.add_typer(members.members, name="members")
 app.add_typer(members.invitations, name="invitations")

@@ -16,28 +16,10 @@ PLACES: Final = re.compile(r"/home/container(?![\w.-])|/mnt/server(?![\w.-])")
 NAMED: Final = re.compile(rf"\{{\{{\s*{PREFIX}([A-Za-z_][\w.]*)\s*\}}\}}|\$\{{([A-Za-z_]\w*)\}}|\$([A-Za-z_]\w*)")
 ARGUMENTS: Final = re.compile(r"ARGS?|ARGUMENTS?|FLAGS?|PARAMS?|PARAMETERS?|OPTIONS?|EXTRA|ADDITIONAL")
 FILTERS: Final = ("tee", "sed", "grep", "cat", "awk", "ts", "stdbuf")
-KEYWORDS: Final = frozenset(
-    [
-        "if",
-        "for",
-        "while",
-        "until",
-        "case",
-        "function",
-        "{",
-        "(",
-        "[",
-        "[[",
-        "!",
-        "coproc",
-        "trap",
-        "eval",
-        "time",
-        "select",
-        "source",
-        ".",
-    ]
-)
+KEYWORDS: Final = frozenset([
+    "if", "for", "while", "until", "case", "function", "{", "(", "[", "[[", "!", "coproc", "trap", "eval", "time", "select",
+    "source", ".",
+])  # fmt: skip
 ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 SHELLS: Final = ("bash", "sh", "ash", "dash", "/bin/bash", "/bin/sh", "/bin/ash")
 

@@ -4,78 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agent.console import Console
 from agent.drivers import proc
-from agent.drivers.base import Driver, DriverError, Plan, Running
+from agent.drivers.base import Driver, DriverError, Plan
 from agent.drivers.container import ContainerDriver
 from agent.drivers.process import ProcessDriver
-from shared.messaging.server_spec import Launch, Limits, Port, Stop
-from tests.support.podman import IMAGE, Podman, podman_  # noqa: F401  # a fixture
-from tests.support.processes import free_port
+from shared.messaging.server_spec import Launch, Limits, Stop
+from tests.contract.agent.games import ECHO, STUBBORN, plan, started, until_line
+from tests.support.podman import IMAGE, Podman
 from tests.support.waiting import eventually
-
-PYTHON = Path(sys.executable).resolve()
-
-ECHO = """
-import sys
-print("ready", flush=True)
-for line in sys.stdin:
-    line = line.strip()
-    if line == "stop":
-        print("bye", flush=True)
-        sys.exit(0)
-    if line.startswith("exit "):
-        sys.exit(int(line[5:]))
-    print("you said", line, flush=True)
-"""
-STUBBORN = """
-import signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("ready", flush=True)
-time.sleep(600)
-"""
-
-
-async def until_line(console: Console, text: str) -> None:
-    await eventually(lambda: any(text in line for line in console.tail(1000)), text)
-
-
-@pytest.fixture(params=["process", "container"])
-def make_driver(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Driver]:
-    """Makes a driver, and makes another one over the same servers, as a restarted agent does."""
-    if request.param == "process":
-        return lambda: ProcessDriver(tmp_path / "run", runtimes=("python3",))
-    engine: Podman = request.getfixturevalue("podman")
-    return lambda: ContainerDriver(tmp_path / "run", engine.socket, IMAGE)
-
-
-@pytest.fixture
-async def driver(make_driver: Callable[[], Driver]) -> AsyncIterator[Driver]:
-    driver = make_driver()
-    yield driver
-    for running in tuple(driver._running.values()):  # type: ignore[attr-defined]
-        await running.kill()
-    await driver.close()
-
-
-def plan(tmp_path: Path, script: str, server_id: str = "srv_1", **changes: object) -> Plan:
-    folder = tmp_path / "servers" / server_id
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "game.py").write_text(script)
-    return Plan(server_id, folder, Launch(("python3", "game.py")), **changes)  # type: ignore[arg-type]
-
-
-async def started(driver: Driver, made: Plan) -> Running:
-    running = await driver.start(made)
-    await until_line(running.console, "ready")
-    return running
 
 
 async def test_it_runs_talks_and_stops_by_its_own_command(driver: Driver, tmp_path: Path) -> None:
@@ -189,49 +130,6 @@ async def test_another_process_with_the_same_id_is_not_adopted(tmp_path: Path) -
     assert await driver.adopt(made, type(running.handle)("srv_1", "{}", 0.0)) is None
     await running.kill()
     await driver.close()
-
-
-async def test_a_taken_port_is_refused_before_the_start(driver: Driver, tmp_path: Path) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        port = holder.getsockname()[1]
-        with pytest.raises(DriverError, match=f"tcp port {port}") as refused:
-            await driver.start(plan(tmp_path, ECHO, ports=(Port("game", "tcp", port, "127.0.0.1"),)))
-    assert refused.value.code == "port_taken"
-    assert f"(process {os.getpid()}) has it" in refused.value.reason
-    found = refused.value.taken
-    assert [(one.protocol, one.address, one.port) for one in found] == [("tcp", "127.0.0.1", port)]
-    assert found[0].by.endswith(f"(process {os.getpid()})")
-
-
-async def test_all_taken_ports_are_told_not_the_first(driver: Driver, tmp_path: Path) -> None:
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        tcp.listen()
-        udp.bind(("127.0.0.1", 0))
-        taken = [("tcp", tcp.getsockname()[1]), ("udp", udp.getsockname()[1])]
-        ports = (
-            Port("game", "tcp", taken[0][1], "127.0.0.1"),
-            Port("free", "tcp", free_port(), "127.0.0.1"),
-            Port("query", "udp", taken[1][1], "127.0.0.1"),
-        )
-        with pytest.raises(DriverError) as refused:
-            await driver.start(plan(tmp_path, ECHO, ports=ports))
-    assert [(one.protocol, one.port) for one in refused.value.taken] == taken
-    assert all(f"{protocol} port {port} on" in refused.value.reason for protocol, port in taken)
-
-
-async def test_the_ports_really_bound_are_told(driver: Driver, tmp_path: Path) -> None:
-    tcp, udp = free_port(), free_port()
-    script = f"""
-import socket, time
-a = socket.socket(); a.bind(("127.0.0.1", {tcp})); a.listen()
-b = socket.socket(type=socket.SOCK_DGRAM); b.bind(("127.0.0.1", {udp}))
-print("ready", flush=True); time.sleep(600)
-"""
-    running = await started(driver, plan(tmp_path, script))
-    assert set(running.bound_ports()) == {f"tcp/{tcp}", f"udp/{udp}"}
 
 
 @pytest.mark.parametrize(

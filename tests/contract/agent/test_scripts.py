@@ -13,7 +13,7 @@ from agent.servers.scripts import ScriptRunner
 from agent.servers.steps import Work, perform
 from agent.servers.workshop import Workshop
 from shared.messaging.server_install import Script
-from tests.support.podman import IMAGE, Podman, podman_  # noqa: F401  # a fixture
+from tests.support.podman import IMAGE, Podman
 
 WRITES = """
 import os, sys
