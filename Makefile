@@ -49,8 +49,8 @@ unit: setup  ## the quick tests only
 test: setup lint  ## lint and the whole suite
 	@$(BIN)/pytest -n 2 --dist loadfile
 
-soak: setup  ## fifty games for twenty minutes, a cable pulled out for ten, everything killed in any order; 45 minutes
-	@$(BIN)/pytest tests/soak tests/flows/test_agent_chaos.py -m soak -s $(ARGS)
+soak: setup  ## fifty games for twenty minutes, a cable pulled out for ten, everything killed in any order; 50 minutes
+	@$(BIN)/pytest tests/soak tests/flows/test_agent_chaos.py tests/contract/agent/test_kernel.py -m soak -s $(ARGS)
 
 bench: setup  ## benchmarks: ratios against peers and limits, taken in one run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -247,7 +247,7 @@ def _install(config: Config, options: argparse.Namespace) -> int:
 def _uninstall(config: Config, options: argparse.Namespace) -> int:
     from agent.drivers.base import DriverError
     from agent.lock import AlreadyRunning, hold
-    from agent.uninstall import is_agents, remove_unit, uninstall
+    from agent.uninstall import is_agents, remove_games_service, remove_unit, uninstall
 
     if not is_agents(config.path):
         return _fail(f"no agent is at home in {config.path}")
@@ -266,6 +266,8 @@ def _uninstall(config: Config, options: argparse.Namespace) -> int:
         return _fail(f"{error}; stop it first")
     except DriverError as error:
         return _fail(f"games could not be ended: {error}")
+    if removed:
+        remove_games_service()
     if stuck:
         return _fail(f"could not be deleted: {', '.join(stuck)}")
     if left:

@@ -29,9 +29,8 @@ class Decision:
 
 def after_exit(policy: CrashPolicy, history: CrashHistory, ended: Exit, started_at: float) -> Decision:
     """Decide about a server that ended although it was meant to run."""
-    code = "an unknown code" if ended.code is None else f"code {ended.code}"
     if policy.restart == "never":
-        return Decision("stay_down", history, reason=f"ended with {code}; its policy is never to restart")
+        return Decision("stay_down", history, reason=f"ended {ended.how}; its policy is never to restart")
     if policy.restart == "on_failure" and ended.clean:
         return Decision("stay_down", CrashHistory(), reason="ended by itself with code 0")
     lasted = max(0.0, ended.at - started_at)  # a clock that was set back in between tells nothing
@@ -39,8 +38,8 @@ def after_exit(policy: CrashPolicy, history: CrashHistory, ended: Exit, started_
         history = CrashHistory()
     ends = (*(end for end in history.ends if abs(ended.at - end) < policy.loop_seconds), ended.at)[-policy.loop_count :]
     if len(ends) >= policy.loop_count:
-        reason = f"ended {len(ends)} times within {policy.loop_seconds:.0f} s, the last time with {code}"
+        reason = f"ended {len(ends)} times within {policy.loop_seconds:.0f} s, the last time {ended.how}"
         return Decision("crash_loop", replace(history, ends=ends), reason=reason)
     delay = min(policy.longest_seconds, history.delay * 2 if history.delay else policy.initial_seconds)
-    reason = f"ended with {code} after {lasted:.0f} s; starts again in {delay:.0f} s"
+    reason = f"ended {ended.how} after {lasted:.0f} s; starts again in {delay:.0f} s"
     return Decision("start_at", CrashHistory(ends, delay), at=ended.at + delay, reason=reason)

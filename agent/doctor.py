@@ -13,13 +13,14 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
 
 from agent.api import Api, proxy_for
 from agent.config import Config
 from agent.drivers.base import DriverError
+from agent.drivers.cgroup_v2 import CONTROLLERS, place_for_games
+from agent.drivers.cgroups import OWN, ROOT, is_v2
 from agent.drivers.programs import RUNTIMES, find_runtime
 from agent.identity import KEY, Identity, IdentityError, load_key
 from agent.lock import held
@@ -176,21 +177,17 @@ def _disk(config: Config) -> Iterator[Finding]:
 
 
 def _limits() -> Iterator[Finding]:
-    root = Path("/sys/fs/cgroup")
-    if (root / "cgroup.controllers").exists():
-        own = next(
-            (line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), "/"
-        )
-        writable = own != "/" and os.access(root / own.lstrip("/") / "cgroup.subtree_control", os.W_OK)
-        text = (
-            "control groups v2, delegated to the agent"
-            if writable
-            else "control groups v2, not delegated (Delegate=yes)"
-        )
+    if not is_v2():
+        lacking = [] if os.access(ROOT / "memory", os.W_OK) else ["not writable: games are not limited"]
+        text = "control groups v1"
+    elif place := place_for_games(ROOT, OWN):
+        have = (place / "cgroup.controllers").read_text().split()  # the kernel's command line can switch them off
+        lacking = [f"no {controller}: that is not limited" for controller in CONTROLLERS if controller not in have]
+        text = f"control groups v2, below {place.relative_to(ROOT)}"
     else:
-        writable = os.access(root / "memory", os.W_OK)
-        text = "control groups v1" + ("" if writable else ", not writable")
-    yield Finding("ok" if writable else "warn", "limits", text + ("" if writable else ": games are not limited"))
+        lacking = ["none was handed to the agent (its unit sees to that): games are not limited"]
+        text = "control groups v2"
+    yield Finding("warn" if lacking else "ok", "limits", ", ".join((text, *lacking)))
 
 
 def _proxy(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:

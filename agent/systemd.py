@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.config import SYSTEM_FOLDER
+from agent.drivers.cgroup_v2 import GAMES_SERVICE
 
 UNIT_NAME: Final = "meridian-agent.service"
 UNIT_FILE: Final = Path("/etc/systemd/system") / UNIT_NAME
@@ -25,13 +26,10 @@ Restart=always
 RestartSec=2
 # Only the agent is ended and restarted: games run on and are found again.
 KillMode=process
-# Games get control groups of their own below ours. The agent lives in a group beside theirs (systemd 254 and newer put
-# it there; with older ones it moves there itself), as a group that others hang below may hold no process.
+# Games get control groups of their own. Under version 2 they are below a service that nothing restarts; under version 1
+# games stay in this one as well, and systemd must not draw them back into its groups.
 Delegate=yes
-DelegateSubgroup=agent
-# Older ones cannot start us again in a group that games hang below (EBUSY) until it hands nothing down any more. Their
-# limits are written anew as soon as we are back.
-ExecStopPost=-+/bin/sh -c '{let_go}'
+ExecStartPre=-+/bin/sh -c '{games}'
 {state}UMask=0077
 # The agent starts games as other users, gives them their files, ends them and writes their control groups; it needs
 # nothing else of root.
@@ -60,10 +58,13 @@ TasksMax=infinity
 [Install]
 WantedBy=multi-user.target
 """
-#: Run in the group `.control` of ours, where version 2 is all there is; elsewhere it finds no folder and does nothing.
-_LET_GO: Final = (
-    'cd "/sys/fs/cgroup$$(sed -n "s|^0::||;s|/.control$$||p" /proc/self/cgroup)"'
-    ' && echo "-memory -cpu -pids" >cgroup.subtree_control'
+#: Starts the service that holds the games' groups, where version 2 is all there is (see `agent.drivers.cgroup_v2`). It is
+#: one of systemd's transient units: there is no file to keep in step with the agent, and it ends with the machine.
+_GAMES: Final = (
+    f"[ ! -e /sys/fs/cgroup/cgroup.controllers ] || systemctl -q is-active {GAMES_SERVICE}"
+    f" || exec systemd-run --quiet --collect --unit={GAMES_SERVICE} --slice=system.slice"
+    ' --description="Meridian games: holds their control groups"'
+    " -p Delegate=yes -p KillMode=process -p TasksMax=infinity /bin/sleep infinity"
 )
 #: systemd makes the folder if it is the usual one, and lets other users pass through it: games run as some.
 _STATE: Final = "StateDirectory=meridian-agent\nStateDirectoryMode=0711\n"
@@ -75,7 +76,7 @@ def unit(command: Sequence[str], folder: Path, python: str) -> str:
         command=" ".join(map(_quoted, command)),
         environment=f"{_quoted(f'MERIDIAN_AGENT_FOLDER={folder}')} {_quoted(f'MERIDIAN_AGENT_PYTHON={python}')}",
         folder=_quoted(str(folder)),
-        let_go=_LET_GO,
+        games=_GAMES,
         state=_STATE if folder == SYSTEM_FOLDER else "",
     )
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from agent.config import Config
 from agent.drivers.base import DriverError
-from agent.drivers.cgroups import Groups
+from agent.drivers.cgroup_v2 import GAMES_SERVICE
+from agent.drivers.cgroups import find_groups
 from agent.drivers.shim import end_user
 from agent.identity import KEY, NODE
 from agent.owners import Owners
@@ -41,6 +42,11 @@ def remove_unit(config: Config) -> bool:
     UNIT_FILE.unlink(missing_ok=True)
     subprocess.run(["systemctl", "daemon-reload"], check=False, capture_output=True)
     return True
+
+
+def remove_games_service() -> None:
+    """End the service that holds the games' groups, after they have gone; systemd removes its group with it."""
+    subprocess.run(["systemctl", "stop", GAMES_SERVICE], check=False, capture_output=True)
 
 
 def is_agents(folder: Path) -> bool:
@@ -106,6 +112,6 @@ async def _end_games(config: Config) -> None:
 
 
 def _remove_groups(server_ids: list[str]) -> None:
-    deadline = time.monotonic() + GROUPS_SECONDS
-    while not Groups().clear(server_ids) and time.monotonic() < deadline:
+    deadline, groups = time.monotonic() + GROUPS_SECONDS, find_groups()
+    while not groups.clear(server_ids) and time.monotonic() < deadline:
         time.sleep(0.05)

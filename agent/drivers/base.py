@@ -48,15 +48,25 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How it ended. `code` is None when nobody saw it (the machine was restarted, say); -9 means killed by signal 9."""
+    """How it ended. `code` is None when nobody saw it (the machine was restarted, say); -9 means killed by signal 9.
+
+    `killed` is a sentence, if the kernel killed some of it for want of memory.
+    """
 
     code: int | None
     at: float
+    killed: str = ""
 
     @property
     def clean(self) -> bool:
         """Whether the game ended by its own will and was content."""
         return self.code == 0
+
+    @property
+    def how(self) -> str:
+        """What goes after "ended": the code, and what the kernel did."""
+        code = "an unknown code" if self.code is None else f"code {self.code}"
+        return f"with {code}" if self.clean or not self.killed else f"with {code} ({self.killed})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from agent.console import Console
 from agent.drivers import proc
@@ -15,6 +16,7 @@ from agent.drivers.base import DriverError, Exit, Handle, Plan, Usage
 from agent.drivers.container_plan import PLACE, description, limited
 from agent.drivers.ending import Ending
 from agent.drivers.engine import Engine, EngineRefused, encoded
+from agent.drivers.group import out_of_memory
 from agent.drivers.ports import check_free
 
 
@@ -100,7 +102,7 @@ class ContainerDriver:
             found = await self.engine.call("GET", f"/containers/{_of(handle)}/json")
         except EngineRefused:
             return Exit(None, time.time())
-        return Exit(_code(int(found["State"]["ExitCode"])), time.time())
+        return Exit(_code(int(found["State"]["ExitCode"])), time.time(), _why_killed(found))
 
     async def close(self) -> None:
         """See `Driver.close`."""
@@ -173,9 +175,11 @@ class ContainerServer(Ending):
 
     async def _wait_for_end(self) -> None:
         code: int | None = None
+        killed = ""
         with contextlib.suppress(DriverError):
             found = await self._driver.engine.call("POST", f"/containers/{self._id}/wait", seconds=None)
             code = _code(int(found["StatusCode"]))
+            killed = _why_killed(await self._driver.engine.call("GET", f"/containers/{self._id}/json"))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5):  # the last lines
                 await asyncio.shield(self._tasks[1])
@@ -183,7 +187,7 @@ class ContainerServer(Ending):
         self._stdin.close()
         self._family.close()
         self._driver.forget(self)
-        self._has_ended(code)
+        self._has_ended(code, killed)
 
     async def let_go(self) -> None:
         """Stop following; the container runs on."""
@@ -225,6 +229,11 @@ def _name(server_id: str) -> str:
 
 def _of(handle: Handle) -> str:
     return encoded(str(json.loads(handle.token).get("id", "none")))
+
+
+def _why_killed(found: Any) -> str:
+    """See `agent.drivers.base.Exit.killed`; `found` is the engine's description of the container."""
+    return out_of_memory(found["HostConfig"]["Memory"]) if found["State"]["OOMKilled"] else ""
 
 
 def _code(status: int) -> int:

@@ -25,9 +25,10 @@ class Ending(ABC):
     async def _signal(self, name: str) -> None:
         """Send a signal, by its name, to all of its processes; one that has ended by itself meanwhile is no fault."""
 
-    def _has_ended(self, code: int | None) -> None:
+    def _has_ended(self, code: int | None, killed: str) -> None:
+        """See `Exit`."""
         if not self._ended.done():
-            self._ended.set_result(Exit(code, time.time()))
+            self._ended.set_result(Exit(code, time.time(), killed))
 
     async def wait(self) -> Exit:
         """See `Running.wait`."""

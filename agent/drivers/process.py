@@ -10,7 +10,8 @@ from pathlib import Path
 
 from agent.drivers import proc
 from agent.drivers.base import DriverError, Exit, Handle, Plan
-from agent.drivers.cgroups import Groups
+from agent.drivers.cgroups import find_groups
+from agent.drivers.group import Groups, vanish
 from agent.drivers.outputs import Outputs
 from agent.drivers.ports import check_free
 from agent.drivers.process_server import ProcessServer
@@ -27,7 +28,7 @@ class ProcessDriver:
 
     def __init__(self, folder: Path, groups: Groups | None = None, runtimes: tuple[str, ...] = RUNTIMES) -> None:
         self._folder = folder
-        self._groups = groups or Groups()
+        self._groups = groups or find_groups()
         self._runtimes = runtimes
         self._running: dict[str, ProcessServer] = {}
         self._outputs = Outputs()
@@ -66,7 +67,7 @@ class ProcessDriver:
         pid = _living_pid(handle)
         if pid is None:
             return None
-        group = self._groups.make(plan.server_id, plan.limits)
+        group = self._groups.of(plan.server_id, pid, plan.limits)
         return self._follow(
             ProcessServer(
                 self._forget,
@@ -97,15 +98,21 @@ class ProcessDriver:
         handle = await self.find(server_id)
         if handle is None or (pid := _living_pid(handle)) is None:
             return
+        group = self._groups.of(server_id, pid)
+        group.kill()
         kill_group(pid, signal.SIGKILL)
         while _living_pid(handle) is not None:  # noqa: ASYNC110  # it is nobody's child: nothing tells us
             await asyncio.sleep(0.02)
+        await asyncio.to_thread(vanish, group)
 
     async def last_exit(self, handle: Handle) -> Exit:
         """See `Driver.last_exit`."""
         status = self._home(handle.server_id) / "status"
         code = read_status(status)
-        return Exit(code, status.stat().st_mtime if code is not None else time.time())
+        group = self._groups.left(handle.server_id)
+        why = group.why_killed()
+        await asyncio.to_thread(vanish, group)  # with what it left behind
+        return Exit(code, status.stat().st_mtime if code is not None else time.time(), why)
 
     async def close(self) -> None:
         """See `Driver.close`."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from agent.console import Console
 from agent.drivers import proc
 from agent.drivers.base import DriverError, Handle, Usage
-from agent.drivers.cgroups import Group
 from agent.drivers.ending import Ending
+from agent.drivers.group import Group, vanish
 from agent.drivers.shim import end_user, kill_group, read_status
 from agent.drivers.tail import Tail
 from agent.owners import GameUser
@@ -41,6 +41,7 @@ class ProcessServer(Ending):
         self._pidfd = -1
         self._stdin = -1
         self._family: proc.Family | None = None
+        self._emptying: asyncio.Task[None] | None = None
 
     @property
     def console(self) -> Console:
@@ -69,6 +70,7 @@ class ProcessServer(Ending):
         if self._family is not None:
             self._family.close()
             self._family = None
+        self._group.close()
         if self._child is not None:
             self._child.returncode = self._child.poll() or 0  # it is meant to outlive us: no warning about that
         self.tail.close()
@@ -76,6 +78,7 @@ class ProcessServer(Ending):
     def _on_end(self) -> None:
         code = read_status(self._home / "status")
         # What it left behind; before the wait, while the id is surely still ours.
+        self._group.kill()
         kill_group(self._shim, signal.SIGKILL)
         if self._user is not None:
             end_user(self._user)
@@ -84,13 +87,17 @@ class ProcessServer(Ending):
             code = code if code is not None else (shim_code if shim_code < 0 else None)
         self.tail.finish()
         self.let_go()
-        self._group.remove()
         self._forget(self)
-        self._has_ended(code)
+        self._emptying = asyncio.create_task(self._tell(code, self._group.why_killed()))
+
+    async def _tell(self, code: int | None, killed: str) -> None:
+        """Tell the end once its group is gone, so that a new start finds nothing of the old."""
+        await asyncio.to_thread(vanish, self._group)
+        self._has_ended(code, killed)
 
     def write(self, line: str) -> None:
         """See `Running.write`."""
-        if self._ended.done():
+        if self._pidfd < 0:
             raise DriverError("not_running", "the server does not run")
         try:
             if self._stdin < 0:
@@ -102,12 +109,18 @@ class ProcessServer(Ending):
             raise DriverError("not_running", f"the game's input is closed: {error.strerror}") from None
 
     async def _signal(self, name: str) -> None:
+        if self._pidfd < 0:
+            return  # its id may be another's by now
+        if name == "SIGKILL":
+            self._group.kill()
         kill_group(self._shim, signal.Signals[name])
 
     def usage(self) -> Usage | None:
         """See `Running.usage`."""
-        if self._ended.done():
+        if self._pidfd < 0:
             return None
+        if (counted := self._group.usage()) is not None:
+            return counted
         if self._family is None:
             pid = self.pid
             if pid is None:
@@ -117,4 +130,4 @@ class ProcessServer(Ending):
 
     def bound_ports(self) -> tuple[str, ...]:
         """See `Running.bound_ports`."""
-        return () if self._ended.done() else proc.bound_ports(self._shim, self._user.uid if self._user else None)
+        return () if self._pidfd < 0 else proc.bound_ports(self._shim, self._user.uid if self._user else None)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.drivers.base import Plan
-from agent.drivers.cgroups import Group
+from agent.drivers.group import Group
 from agent.drivers.tail import LOG
 from agent.identity import write_private
 from agent.owners import GameUser

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.drivers.cgroups import Groups
+from agent.drivers.group import Groups
 from agent.owners import GameUser, builder_of
 from agent.servers.errors import StepFailed
 from agent.servers.steps import Work, describe, perform

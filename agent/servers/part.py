@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agent.console import Console
 from agent.context import Context, Handler
 from agent.drivers.base import DriverError
-from agent.drivers.cgroups import Groups
+from agent.drivers.cgroups import find_groups
 from agent.servers.errors import StepFailed
 from agent.servers.keeper import Keeper
 from agent.servers.preparing import Preparer
@@ -44,7 +44,7 @@ class ServersPart:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._preparer = Preparer(context.config.path, context.owners, context.driver, Groups(), _scripts(context))
+        self._preparer = Preparer(context.config.path, context.owners, context.driver, find_groups(), _scripts(context))
         self._keepers: dict[str, Keeper] = {}
         self._watches: dict[str, ConsoleWatch] = {}
         self._left_over: set[str] = set()  # folders of servers of which nothing else is known: this disk was restored

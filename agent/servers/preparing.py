@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.drivers.base import Driver, DriverError, Plan
-from agent.drivers.cgroups import Groups
+from agent.drivers.group import Groups
 from agent.drivers.shim import end_user
 from agent.owners import GameUser, Owners, claim
 from agent.servers.configs import fill_root, remove_leftovers, render

@@ -31,7 +31,7 @@ async def until_ready(spec: ServerSpec, running: Running, first_line: int) -> No
         await asyncio.wait({ready, ended}, timeout=spec.ready_seconds, return_when=asyncio.FIRST_COMPLETED)
         lines = running.console.tail(LAST_LINES)
         if ended.done():
-            reason = f"the game ended with code {ended.result().code} before it was ready"
+            reason = f"the game ended {ended.result().how} before it was ready"
             raise StepFailed("ended_before_ready", reason, output=lines)
         if not ready.done():
             raise StepFailed("not_ready", f"the game was not ready within {spec.ready_seconds:.0f} s", output=lines)

@@ -18,14 +18,13 @@ import contextlib
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from agent.drivers import proc
 from agent.drivers.base import DriverError
-from agent.drivers.cgroups import NO_GROUP, Group, Groups
+from agent.drivers.group import Group, Groups, vanish
 from agent.drivers.programs import find_runtime
 from agent.drivers.shim import as_user, end_user
 from agent.owners import GameUser, claim, take_back
@@ -36,7 +35,6 @@ from shared.messaging.server_spec import Limits
 MEMORY_MIB: Final = 2048
 CPU_MILLICORES: Final = 2000
 PROCESSES: Final = 512
-GONE_SECONDS: Final = 5.0  # a killed process leaves its group a moment later
 
 # Joined here, still with our rights; what follows the words is already somebody else. The agent may stand under the
 # kernel's protection when memory runs out: a program of a step must not inherit that.
@@ -56,6 +54,7 @@ class Workshop:
     def __init__(self, folder: Path, user: GameUser | None = None, groups: Groups | None = None) -> None:
         self.files, self.home = folder / "files", folder / "home"
         self._folder, self._user, self._groups = folder, user, groups
+        self._group_name = f"install-{folder.name}"
 
     def open(self) -> None:
         """Make the folders, empty. Whatever an earlier build's user left running is ended: numbers are used again."""
@@ -132,12 +131,12 @@ class Workshop:
 
     def abandon(self) -> None:
         """End what a killed agent left running here, and throw everything away."""
-        self._end(self._group(MEMORY_MIB))
+        self._end(self._groups.left(self._group_name) if self._groups else Group())
         self.close()
 
     def _group(self, memory_mib: int) -> Group:
         limits = Limits(memory_mib=memory_mib, cpu_millicores=CPU_MILLICORES, processes=PROCESSES)
-        return self._groups.make(f"install-{self._folder.name}", limits) if self._groups else NO_GROUP
+        return self._groups.make(self._group_name, limits) if self._groups else Group()
 
     def _bounds(self, group: Group, memory_mib: int) -> list[str]:
         """The words that bound a program where no control group does. A user of its own can have its processes counted."""
@@ -165,28 +164,13 @@ class Workshop:
             end_user(self._user)
         elif not group.join:  # nothing else tells whose they are; one that hides is not found
             _kill(pid for pid in proc.every() if proc.environment(pid).get("HOME") == str(self.home))
-        _empty(group)
-        group.remove()
+        vanish(group)
 
     def _take(self, group: Group) -> None:
         self._end(group)
         if self._user is not None:
             take_back(self.home)
             take_back(self.files)
-
-
-def _empty(group: Group) -> None:
-    """Kill what is in the group, and what it still begins, until nothing is."""
-    deadline = time.monotonic() + GONE_SECONDS
-    while time.monotonic() < deadline:
-        left: set[int] = set()
-        for path in group.join:
-            with contextlib.suppress(OSError):
-                left.update(map(int, path.read_text().split()))
-        if not left:
-            return
-        _kill(left)
-        time.sleep(0.01)
 
 
 def _kill(pids: Iterable[int]) -> None:

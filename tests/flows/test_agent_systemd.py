@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from agent.build import build
+from agent.drivers.cgroup_v2 import GAMES_SERVICE
+from agent.drivers.cgroups import is_v2
 from agent.owners import FIRST
 from agent.storage import Storage
 from agent.systemd import UNIT_FILE, UNIT_NAME, out_of_reach, unit
@@ -71,6 +73,16 @@ class Machine:
         alive = self._systemd.call("cat", f"/proc/{token['pid']}/stat").stdout
         return token["pid"], alive.rsplit(")", 1)[1].split()[19] if alive else ""
 
+    def limited(self) -> tuple[str, int]:
+        """The game's group, and what is counted in it, once its limit is seen to hold; on version 1 nothing is asked."""
+        if not is_v2():
+            return "", 0
+        groups = self.run("cat", f"/proc/{self.game()[0]}/cgroup").strip()
+        assert groups == f"0::/system.slice/{GAMES_SERVICE}/{GAME.server_id}"
+        folder = f"/sys/fs/cgroup{groups[3:]}"
+        assert self.run("cat", f"{folder}/memory.max").strip() == str(GAME.limits.memory_mib << 20)
+        return groups, int(self.run("cat", f"{folder}/memory.current"))
+
     def path(self, inside: str) -> Path:
         return self._systemd.path(inside)
 
@@ -129,19 +141,26 @@ def test_it_comes_up_and_its_game_with_it(machine: Machine) -> None:
     assert (status["CapEff"], status["CapBnd"], status["NoNewPrivs"]) == ("0" * 16, "0" * 16, "1")
     assert machine.run("cat", f"/proc/{game}/oom_score_adj").strip() == "0"
     assert "fail" not in machine.agent("doctor"), machine.agent("doctor")
+    if is_v2():
+        assert f"ok    limits       control groups v2, below system.slice/{GAMES_SERVICE}" in machine.agent("doctor")
+        own = machine.run("cat", f"/proc/{main}/cgroup").strip()
+        assert own == f"0::/system.slice/{UNIT_NAME}", "the agent is where games do not hang below"
+        assert machine.limited()[1] > 0
 
 
 def test_an_agent_that_is_killed_comes_again_and_the_game_runs_on(machine: Machine) -> None:
-    game, restarts = machine.game(), int(machine.shown("NRestarts"))
+    game, restarts, (group, memory) = machine.game(), int(machine.shown("NRestarts")), machine.limited()
     machine.run("kill", "-KILL", machine.shown("MainPID"))
     until(lambda: int(machine.shown("NRestarts")) == restarts + 1, "systemd restarts it")
     until(machine.is_up, "it is up again")
     until(lambda: machine.status()["servers"][0]["state"] == "running", "the game was found again")
     assert machine.game() == game
+    assert machine.limited()[0] == group
+    assert machine.limited()[1] >= memory // 2, "what it took before is counted still"
 
 
 def test_a_restart_and_a_stop_leave_the_game_alone(machine: Machine) -> None:
-    game = machine.game()
+    game, (group, memory) = machine.game(), machine.limited()
     machine.run("systemctl", "restart", UNIT_NAME)
     until(machine.is_up, "it is up again")
     assert machine.game() == game
@@ -150,10 +169,23 @@ def test_a_restart_and_a_stop_leave_the_game_alone(machine: Machine) -> None:
     assert machine.shown("Result") == "success"
     assert machine.game() == game
     assert not machine.status()["running"]
+    assert machine.limited()[0] == group, "no agent is needed for its limits to hold"
+    assert machine.limited()[1] >= memory // 2
     machine.run("systemctl", "start", UNIT_NAME)
     until(machine.is_up, "it is up again")
     until(lambda: machine.status()["servers"][0]["state"] == "running", "the game was found again")
     assert machine.game() == game
+
+
+def test_games_and_their_limits_outlive_the_service_that_holds_their_groups(machine: Machine) -> None:
+    if not is_v2():
+        pytest.skip("there is none under control groups v1")
+    game, limited = machine.game(), machine.limited()
+    machine.run("systemctl", "stop", GAMES_SERVICE)
+    machine.run("systemctl", "restart", UNIT_NAME)
+    until(machine.is_up, "it is up again")
+    until(lambda: machine.status()["servers"][0]["state"] == "running", "the game was found again")
+    assert (machine.game(), machine.limited()[0]) == (game, limited[0])
 
 
 def test_nothing_of_it_is_left_after_it_was_uninstalled(machine: Machine) -> None:
@@ -163,7 +195,8 @@ def test_nothing_of_it_is_left_after_it_was_uninstalled(machine: Machine) -> Non
     assert not machine.path(str(UNIT_FILE)).exists()
     assert machine.run("systemctl", "show", "--value", "-p", "LoadState", UNIT_NAME).strip() == "not-found"
     assert "meridian" not in machine.run("ps", "-e", "-o", "args"), "no shim, no game, no agent"
-    assert machine.run("sh", "-c", "find /sys/fs/cgroup -name 'srv_game*' -o -name 'meridian'") == ""
+    left = "find /sys/fs/cgroup -name 'srv_game*' -o -name 'meridian' -o -name 'meridian-games*'"
+    until(lambda: machine.run("sh", "-c", left) == "", "systemd has removed what is empty")
     assert shim
 
 

@@ -44,7 +44,10 @@ exec unshare --pid --mount --uts --ipc --cgroup --fork --kill-child=KILL /bin/sh
   mkdir "$root/dev/pts" "$root/dev/shm" "$root/dev/mqueue"
   ln -s pts/ptmx "$root/dev/ptmx"
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    umount "$root/sys/fs/cgroup"  # the whole tree; mounted from in here it is our part of it
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+    # What has started us stands in our part yet, and is taken out of it: a group that holds a process cannot be divided.
+    while grep -qx 0 "$root/sys/fs/cgroup/cgroup.procs"; do sleep 0.1; done
   else
     mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
     mkdir "$root/sys/fs/cgroup/systemd" "$root/sys/fs/cgroup/unified"
@@ -104,7 +107,11 @@ class Systemd:
         if not self._init:
             pid = self._process.pid
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if not children or Path(f"/proc/{children[0]}/exe").resolve().name != SYSTEMD.name:
+            if not children:
+                return False
+            for group in self._groups:
+                (group.parent / "cgroup.procs").write_text(str(pid))
+            if Path(f"/proc/{children[0]}/exe").resolve().name != SYSTEMD.name:
                 return False
             self._init = int(children[0])
         return self.call("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
@@ -149,6 +156,8 @@ def _make_groups(name: str) -> list[Path]:
     """A group in each hierarchy: what systemd makes of groups stays below them."""
     if (_CGROUPS / "cgroup.controllers").exists():
         places = [_CGROUPS]
+        for controller in ("memory", "cpu", "pids"):  # as the machine's own systemd has done, if it has one
+            (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}")
     else:
         places = [_CGROUPS / one for one in _HIERARCHIES if (_CGROUPS / one).is_dir()]
     groups = [place / name for place in places]

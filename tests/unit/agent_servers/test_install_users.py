@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agent.drivers.cgroups import Groups
+from agent.drivers.cgroups import find_groups
 from agent.drivers.proc import environment, every
 from agent.jail import PathEscapes
 from agent.owners import COUNT, FIRST, Owners, take_back
@@ -64,13 +64,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give users
 PLAIN = """
 import asyncio, json, os, shutil, sys
 from pathlib import Path
-from agent.drivers.cgroups import Groups
+from agent.drivers.cgroups import find_groups
 from agent.owners import Owners
 from agent.servers.installer import Installer
 from shared.messaging.codec import from_wire
 from shared.messaging.server_install import Install
 def install(folder, *steps):
-    made = Installer(folder, Owners(folder).builder, Groups())
+    made = Installer(folder, Owners(folder).builder, find_groups())
     wanted = from_wire(Install, {"steps": list(steps)})
     asyncio.run(made.install(wanted, folder / "servers" / "one", None, lambda *_: None))
 folder = Path(sys.argv[1])
@@ -122,7 +122,7 @@ async def test_what_a_package_runs_while_it_is_installed_has_no_rights(folder: P
     owners = Owners(folder)
     if owners.problem:
         pytest.skip(owners.problem)
-    installer = Installer(folder, owners.builder, Groups())
+    installer = Installer(folder, owners.builder, find_groups())
     held = os.open(folder / "node.key", os.O_RDONLY)
     os.set_inheritable(held, True)
     try:
@@ -199,7 +199,7 @@ def test_an_agent_without_rights_installs_as_itself(folder: Path, tool: str) -> 
 async def test_a_program_that_wants_too_much_is_ended_in_its_group(folder: Path) -> None:
     if not os.access("/sys/fs/cgroup/memory", os.W_OK):
         pytest.skip("no control groups of version 1 to write")
-    installer = Installer(folder, Owners(folder).builder, Groups())
+    installer = Installer(folder, Owners(folder).builder, find_groups())
     greedy = "x = bytearray(1 << 28)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint('HAD IT')"
     steps: list[dict[str, Any]] = [
         {"kind": "write", "path": "i.py", "content": greedy},
@@ -217,15 +217,15 @@ async def test_what_a_killed_agent_left_at_work_is_ended_by_the_next(folder: Pat
     user = owners.builder()
     if user is None:
         pytest.skip(owners.problem)
-    Installer(folder, owners.builder, Groups())
-    left = Workshop(folder / "work" / "key", user, Groups())
+    Installer(folder, owners.builder, find_groups())
+    left = Workshop(folder / "work" / "key", user, find_groups())
     left.open()
     left._give()
     sleeper = subprocess.Popen(
         ["/usr/bin/setpriv", f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups", "sleep", "600"],
         cwd=left.files, start_new_session=True,
     )  # fmt: skip
-    Installer(folder, owners.builder, Groups())
+    Installer(folder, owners.builder, find_groups())
     assert sleeper.wait(20) == -9
     assert list((folder / "work").iterdir()) == []
 
@@ -260,7 +260,7 @@ async def test_somebody_left_behind_who_holds_the_output_open_holds_nothing_up(f
         {"kind": "installer", "runtime": "python", "file": "i.py"},
     ]
     output: deque[str] = deque()
-    installer = Installer(folder, Owners(folder).builder, Groups())
+    installer = Installer(folder, Owners(folder).builder, find_groups())
     async with asyncio.timeout(120):
         await installer.install(install(*steps), folder / "servers" / "one", None, nobody_watches(), output)
     assert list(output) == ["done"]
