@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from tests.support.processes import ROOT
 PROGRAM: Final = "linux.uml"
 _OVERLAY: Final = "/usr/lib/uml/modules/*/kernel/fs/overlayfs/overlay.ko"
 _SWAP_MIB: Final = 256
+_UP: Final = "the kernel is up"
 
 # The first program of that kernel. overlayfs is a module, and Debian's package for loading one need not be there.
 _INIT: Final = """#!/bin/sh
@@ -40,6 +41,7 @@ mkswap /dev/ubda >/dev/null && swapon /dev/ubda
 for name in glob.glob("@overlay@"):
     ctypes.CDLL(None).syscall(313, os.open(name, os.O_RDONLY), b"", 0)  # finit_module'
 cd @place@
+echo @up@
 @command@ 2>&1
 echo "ended with $?"
 @python@ -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)'  # RB_POWER_OFF
@@ -53,8 +55,9 @@ def why_not() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a command in that kernel ended; `code` is None if it did not."""
+    """How a command in that kernel ended; `code` is None if it did not, `up` tells whether the kernel came up at all."""
 
+    up: bool
     code: int | None
     output: str
 
@@ -70,6 +73,7 @@ def run(command: list[str], folder: Path, *, memory_mib: int, seconds: float) ->
     """
     init, swap, log = folder / "init", folder / "swap", folder / "log"
     words = {
+        "up": _UP,
         "python": sys.executable,
         "overlay": _OVERLAY,
         "place": shlex.quote(str(ROOT)),
@@ -84,14 +88,16 @@ def run(command: list[str], folder: Path, *, memory_mib: int, seconds: float) ->
         file.truncate(_SWAP_MIB << 20)
     machine = [f"mem={memory_mib}M", f"ubd0={swap}", f"uml_dir={folder}/", "rootfstype=hostfs", "ro"]
     console = [f"init={init}", "con=null", "con0=null,fd:1", "quiet", "loglevel=0"]
-    with log.open("wb") as out, _started([PROGRAM, *machine, *console], out.fileno(), folder) as kernel:
-        try:
-            kernel.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return Done(None, log.read_text(errors="replace"))
+    command = [PROGRAM, *machine, *console]
+    with (
+        log.open("wb") as out,
+        _started(command, out.fileno(), folder) as kernel,
+        suppress(subprocess.TimeoutExpired),
+    ):
+        kernel.wait(seconds)
     output = log.read_text(errors="replace")
     last = [line for line in output.splitlines() if line.startswith("ended with ")]
-    return Done(int(last[-1].split()[-1]) if last else None, output)
+    return Done(_UP in output, int(last[-1].split()[-1]) if last else None, output)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.drivers.base import Handle, Plan
-from agent.drivers.cgroup_v2 import GroupsV2, place_for_games
+from agent.drivers.base import Plan
+from agent.drivers.cgroup_v2 import GAMES_SERVICE, GroupsV2, place_for_games
 from agent.drivers.cgroups import ROOT, is_v2
 from agent.drivers.process import ProcessDriver
 from agent.drivers.process_server import ProcessServer
@@ -282,21 +282,14 @@ async def test_a_group_that_nobody_handed_over_is_left_alone(unit: Path, tmp_pat
     own = tmp_path / "own"
     for told in ("0::/\n", f"0::/{unit.name}\n", "0::/../elsewhere\n", "1:name=systemd:/\n"):
         own.write_text(told)
-        assert (
-            place_for_games(ROOT, own) is None
-            or place_for_games(ROOT, own) == ROOT / "system.slice" / "meridian-games.service"
-        ), told
-    driver = ProcessDriver(tmp_path / "run", _none(tmp_path), ("python3",))
+        assert place_for_games(ROOT, own) in (None, ROOT / "system.slice" / GAMES_SERVICE), told
+    own.write_text("0::/\n")
+    driver = ProcessDriver(tmp_path / "run", GroupsV2(ROOT, own), ("python3",))
     running = await started(driver, plan(tmp_path, SLEEP))
     assert (running.limits_applied, running.usage() is not None) == ((), True)
     assert members(unit), "its process was left where it was"
     await running.kill()
     await driver.close()
-
-
-def _none(tmp_path: Path) -> GroupsV2:
-    (tmp_path / "own").write_text("0::/\n")
-    return GroupsV2(ROOT, tmp_path / "own")
 
 
 def test_an_agent_alone_in_its_group_may_divide_it(unit: Path) -> None:
@@ -314,8 +307,3 @@ def test_an_agent_alone_in_its_group_may_divide_it(unit: Path) -> None:
     assert done.stdout.split() == [str(ours), f"0::/{ours.name}/agent", str(ours)]
     _remove(ours / "agent")
     _remove(ours)
-
-
-async def test_a_handle_of_another_life_has_no_group(make_driver: Callable[[], ProcessDriver], tmp_path: Path) -> None:
-    ended = await make_driver().last_exit(Handle("srv_1", "{}", 0.0))
-    assert (ended.code, ended.killed) == (None, "")
