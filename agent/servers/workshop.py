@@ -126,6 +126,10 @@ class Workshop:
                 code=code,
                 keep=keep,
             )
+        except StepFailed as failed:
+            if why := group.why_killed():
+                failed.reason += f" ({why})"
+            raise
         finally:
             await asyncio.to_thread(self._take, group)
 

@@ -208,6 +208,7 @@ async def test_a_program_that_wants_too_much_is_ended_in_its_group(folder: Path)
     with pytest.raises(StepFailed) as failed:
         await installer.install(install(*steps), folder / "servers" / "one", None, nobody_watches())
     assert failed.value.code == "installer_failed"
+    assert "(out of memory: it wanted more than its limit of 100 MiB" in failed.value.reason
     assert "HAD IT" not in failed.value.output
 
 
