@@ -70,6 +70,7 @@ def placeable(seen: Seen, now: float) -> PlacementNode:
         join_host=node.join_host,
         port_ranges=tuple((one.first, one.last) for one in node.port_ranges),
         maximum_servers=node.maximum_servers,
+        version=node.etag or "",
     )
 
 

@@ -151,6 +151,7 @@ class Joining:
                 continue
             made = stored[1]
             assert isinstance(made, Node)
+            services.nodes.known.forget(org, made.id)
             return made
         raise NodeStateConflict("no free name was found in 50 tries: name the node yourself")
 

@@ -18,6 +18,7 @@ from shared.nodes.rules import Health, NodeEvent, accepted_protocol, health, mov
 from shared.platform.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.platform.ids import NodeId, OrgId
 from shared.store.query import Slice, Where
+from shared.store.scoped import MAX_PAGE
 
 if TYPE_CHECKING:
     from shared.composition import Services
@@ -38,7 +39,7 @@ class Nodes:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._observed: dict[str, NodeObserved] = {}
-        self.known = KnownNodes(services.clock, self.get)
+        self.known = KnownNodes(services.clock, self.get, self._all)
 
     # ---------------------------------------------------------------- reading
 
@@ -58,9 +59,19 @@ class Nodes:
         node = await self.get(org, node_id)
         if watch and node.state is not NodeState.DECOMMISSIONED:
             await self._services.fleet.watch(node.shard, node.place)
-        return await self._seen(node)
+        return await self.seen(node)
 
-    async def _seen(self, node: Node) -> Seen:
+    async def _all(self, org: OrgId) -> list[Node]:
+        found: list[Node] = []
+        cursor = None
+        while True:
+            page = await self._services.store.page(org, Node, sort="id", limit=MAX_PAGE, cursor=cursor)
+            found += page.items
+            if (cursor := page.cursor) is None:
+                return found
+
+    async def seen(self, node: Node) -> Seen:
+        """A node that was read, with whether it answers now."""
         there, heard = await self._services.fleet.presence(node.shard, node.place)
         return Seen(node, there, heard)
 
@@ -78,7 +89,7 @@ class Nodes:
         found = await self._services.store.page(
             org, Node, filters=filters, where=where, sort=sort, limit=limit, cursor=cursor
         )
-        return Slice([await self._seen(node) for node in found.items], found.cursor)
+        return Slice([await self.seen(node) for node in found.items], found.cursor)
 
     async def observed(self, org: OrgId, node_id: str) -> NodeObserved | None:
         """What the node said last."""

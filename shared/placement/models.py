@@ -137,6 +137,7 @@ class Node:
     port_ranges: tuple[tuple[int, int], ...] = ((25_000, 29_999),)
     maximum_servers: int = 1000
     foreign: tuple[Foreign, ...] = ()
+    version: str = ""  # of what was read of it: another one may have another state, other labels, other sizes
 
     def offered(self) -> Amount:
         """What may be promised in all, overcommitted."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shared.nodes.capacity import placeable
+from shared.nodes.known import ALL_FRESH_SECONDS
 from shared.nodes.models import NodeState
 from shared.placement.models import Node
 from shared.platform.clock import Clock
@@ -13,6 +14,8 @@ from shared.platform.ids import OrgId
 if TYPE_CHECKING:
     from shared.nodes.service import Nodes
 
+DECOMMISSIONED: Final = NodeState.DECOMMISSIONED
+
 
 class NodesForPlacement:
     """See `shared.servers.ports.NodeSource`."""
@@ -20,13 +23,12 @@ class NodesForPlacement:
     def __init__(self, nodes: Nodes, clock: Clock) -> None:
         self._nodes, self._clock = nodes, clock
 
-    async def placeable(self, org: OrgId) -> list[Node]:
-        """All nodes but the decommissioned."""
-        found: list[Node] = []
-        cursor, now = None, self._clock.now().timestamp()
-        while True:
-            page = await self._nodes.page(org, filters={}, where=[], sort="id", limit=100, cursor=cursor)
-            found += [placeable(seen, now) for seen in page.items if seen.node.state is not NodeState.DECOMMISSIONED]
-            cursor = page.cursor
-            if cursor is None:
-                return found
+    async def placeable(self, org: OrgId, *, within: float = ALL_FRESH_SECONDS) -> list[Node]:
+        """All nodes but the decommissioned, as they were at most so many seconds ago; whether they answer is of now."""
+        now = self._clock.now().timestamp()
+        found = [node for node in await self._nodes.known.all(org, within=within) if node.state is not DECOMMISSIONED]
+        return [placeable(await self._nodes.seen(node), now) for node in found]
+
+    async def still(self, org: OrgId, node: Node) -> bool:
+        """Whether a node is what `placeable` said of it."""
+        return await self._nodes.known.still(org, node.id, node.version)

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 class NodeSource(Protocol):
     """The organization's nodes, as placement sees them, without what is held there."""
 
-    async def placeable(self, org: OrgId) -> list[Node]:
-        """All of them, those included that take nothing: a refusal names them too."""
+    async def placeable(self, org: OrgId, *, within: float = ...) -> list[Node]:
+        """All of them, as they were at most so many seconds ago; those included that take nothing: a refusal names them too."""
+
+    async def still(self, org: OrgId, node: Node) -> bool:
+        """Whether a node is what `placeable` said of it; if not, that is read anew next time."""
 
 
 class Flows(Protocol):

@@ -24,6 +24,7 @@ from shared.store.scoped import Store
 ATTEMPTS: Final = 25
 #: A read of the ledgers; older ones are read again. Wrong ones are found by their ETag, or when there seems to be no room.
 FRESH_SECONDS: Final = 60.0
+LATELY_SECONDS: Final = 0.5  # what was read so lately is not read again to refuse: many are refused at once
 
 
 class Reserver:
@@ -36,7 +37,7 @@ class Reserver:
 
     async def look(self, org: OrgId) -> list[Node]:
         """The nodes with what is held on them now."""
-        return self._with_holds(await self._nodes.placeable(org), await self._read(org, fresh=True))
+        return self._with_holds(await self._nodes.placeable(org, within=0.0), await self._read(org, fresh=True))
 
     async def reserve(
         self,
@@ -57,19 +58,22 @@ class Reserver:
             NameTaken: `fill` creates a name that another server has.
             PlacementContended: 25 attempts each met another placement on the same node.
         """
-        nodes = await self._nodes.placeable(org)
         async with self._turns.setdefault(org, asyncio.Lock()):
+            nodes, looked = await self._nodes.placeable(org), False
             for attempt in range(ATTEMPTS):
-                ledgers = await self._read(org, fresh=attempt > 0)
+                ledgers = await self._read(org, fresh=False)
                 before = ledgers.get(leaving or "")
                 others = ledgers if before is None else {**ledgers, before.node_id: before.without(server_id)}
                 chosen = place(demand, self._with_holds(nodes, others), strategy)
                 if isinstance(chosen, Refused):
-                    if attempt == 0 and self._stale(org):
-                        self._ledgers.pop(org, None)  # what we remembered may be out of date: look once more
-                        continue
-                    raise NoRoom(chosen)
+                    if looked:
+                        raise NoRoom(chosen)
+                    nodes, looked = await self._look_again(org), True
+                    continue
                 node = next(node for node in nodes if node.id == chosen.node_id)
+                if not await self._nodes.still(org, node):
+                    nodes = await self._nodes.placeable(org)
+                    continue
                 left = before if before is not None and before.node_id != node.id else None
                 if await self._commit(org, hold_of(server_id, demand, chosen), node, chosen, ledgers, fill, left):
                     return chosen
@@ -93,7 +97,7 @@ class Reserver:
         hold = next((hold for hold in ledger.holds() if hold.server_id == server_id), None) if ledger else None
         if ledger is None or hold is None:
             return None
-        node = next((node for node in await self._nodes.placeable(org) if node.id == node_id), None)
+        node = next((node for node in await self._nodes.placeable(org, within=0.0) if node.id == node_id), None)
         if node is None:
             gone = Reason("decommissioned", "the node is not there any more")
             raise NoRoom(Refused((Verdict(node_id, node_id, (gone,)),)))
@@ -153,9 +157,12 @@ class Reserver:
         self._ledgers[org] = (self._clock.monotonic(), found)
         return found
 
-    def _stale(self, org: OrgId) -> bool:
+    async def _look_again(self, org: OrgId) -> list[Node]:
+        """Before anybody is told that there is no room: what is remembered may be out of date."""
         kept = self._ledgers.get(org)
-        return kept is not None and self._clock.monotonic() - kept[0] > 0.5
+        if kept is not None and self._clock.monotonic() - kept[0] > LATELY_SECONDS:
+            self._ledgers.pop(org, None)
+        return await self._nodes.placeable(org, within=LATELY_SECONDS)
 
     def _with_holds(self, nodes: list[Node], ledgers: dict[str, NodeLedger]) -> list[Node]:
         now = self._clock.now().timestamp()

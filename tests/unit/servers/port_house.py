@@ -30,8 +30,11 @@ class These:
     def __init__(self, *nodes: Node) -> None:
         self.nodes = list(nodes)
 
-    async def placeable(self, org: OrgId) -> list[Node]:
+    async def placeable(self, org: OrgId, *, within: float = 60.0) -> list[Node]:
         return self.nodes
+
+    async def still(self, org: OrgId, node: Node) -> bool:
+        return node in self.nodes
 
 
 class Broker:

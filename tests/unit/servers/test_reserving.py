@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 from shared.audit.models import Actor
 from shared.composition import Services
@@ -28,8 +29,11 @@ NODES = [
 class TenNodes:
     """Ten nodes that are always there."""
 
-    async def placeable(self, org: OrgId) -> list[Node]:
+    async def placeable(self, org: OrgId, *, within: float = 60.0) -> list[Node]:
         return NODES
+
+    async def still(self, org: OrgId, node: Node) -> bool:
+        return node in NODES
 
 
 def servers_of(services: Services) -> Servers:
@@ -87,3 +91,38 @@ async def test_one_name_is_given_once(services: Services, others: Services) -> N
     assert Counter(type(result) for result in results) == {Asked: 1, NameTaken: 7}
     ledgers: list[NodeLedger] = await everything(services, NodeLedger)
     assert sum(len(ledger.spec) for ledger in ledgers) == 1
+
+
+class Moved(TenNodes):
+    """Nodes of which one was drained since they were read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    async def placeable(self, org: OrgId, *, within: float = 60.0) -> list[Node]:
+        self.read += 1
+        return [replace(NODES[0], state="drained" if self.read > 1 else "online"), NODES[1]]
+
+    async def still(self, org: OrgId, node: Node) -> bool:
+        return self.read > 1 or node.id != NODES[0].id
+
+
+async def test_a_node_that_was_drained_since_it_was_read_takes_nothing(services: Services) -> None:
+    moved = Moved()
+    parts = (services.store, services.clock, services.audit, services.templates)
+    servers = Servers(*parts, moved, services.sealer)
+    made = await ask(servers, services, "elsewhere")
+    assert isinstance(made, Asked)
+    assert (made.server.node_id, moved.read) == (NODES[1].id, 2)
+
+
+class Late(TenNodes):
+    """Nodes that are known only when they are looked for once more."""
+
+    async def placeable(self, org: OrgId, *, within: float = 60.0) -> list[Node]:
+        return NODES if within < 60 else []
+
+
+async def test_before_anybody_is_refused_it_is_looked_once_more(services: Services) -> None:
+    parts = (services.store, services.clock, services.audit, services.templates)
+    assert isinstance(await ask(Servers(*parts, Late(), services.sealer), services, "found"), Asked)
