@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,12 +13,15 @@ import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.management import ServiceBusAdministrationClient
 
+from local.functions_host.broker.servicebus import ServiceBusBroker
+from local.functions_host.settings import Connection
 from tests.support.functions_host import APPS, HostProcess
 from tests.support.processes import Part, free_port
 from tests.support.waiting import until
 
 KEY = "a2V5LWZvci10ZXN0cy1vbmx5LWtleS1mb3ItdGVzdHM="
 QUEUES = {"SINGLE": "single", "BATCHED": "batched", "TEXT": "text"}
+UNHEARD = "unheard"  # that no function listens on
 PATIENCE = 60.0
 # keep_alive=0: else closing waits for the end of a second's sleep of the SDK's keep-alive thread.
 QUICK: dict[str, Any] = {"retry_total": 1, "retry_backoff_factor": 0.05, "keep_alive": 0}
@@ -32,7 +36,7 @@ class Bench:
             f"Endpoint=sb://localhost:{self.port};SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey={KEY};"
             "UseDevelopmentEmulator=true"
         )
-        queues = [argument for name in QUEUES.values() for argument in ("--queue", name)]
+        queues = [argument for name in (*QUEUES.values(), UNHEARD) for argument in ("--queue", name)]
         self.ca, self.admin_port = folder / "bus" / "ca.pem", free_port()
         self.broker = Part.module(
             "local.servicebus",
@@ -215,3 +219,28 @@ def test_host_and_broker_survive_each_others_death(tmp_path: Path) -> None:
         assert "answers again" in bench.host.part.output()
         assert bench.host.part.process is not None
         assert bench.host.part.process.poll() is None
+
+
+async def test_what_waited_comes_together_and_what_comes_now_is_not_kept_waiting(bench: Bench) -> None:
+    broker = ServiceBusBroker(Connection("SampleBus", bench.connection))
+    link = broker.receiver(UNHEARD)
+    try:
+        bench.send(UNHEARD, "a", "b", "c")
+        # An open link that was silent: what lies there was there before it asked.
+        waited = [message.body for message in await link.receive(10, 30.0)]
+        while len(waited) < 3:
+            waited += [message.body for message in await link.receive(10, 30.0)]
+        assert waited == [b"a", b"b", b"c"]
+        await broker.send(UNHEARD, "its sender is open now")
+        assert len(await link.receive(10, 30.0)) == 1
+        for turn in range(5):
+            asked = asyncio.create_task(link.receive(10, 30.0))
+            await asyncio.sleep(0.002)  # it has asked; what comes now is quick, and was not waiting
+            await broker.send(UNHEARD, f"first {turn}")
+            began = asyncio.get_running_loop().create_task(broker.send(UNHEARD, f"second {turn}"))
+            assert [message.body for message in await asked] == [f"first {turn}".encode()]
+            await began
+            assert [message.body for message in await link.receive(10, 30.0)] == [f"second {turn}".encode()]
+    finally:
+        await link.close()
+        await broker.close()
