@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared.composition import services
 from shared.http import Call, Out, Routes
 from shared.identity.permissions import Permission
-from shared.placement.models import Verdict
 from shared.servers.doors import place_nowhere
 from shared.servers.views import PlacementTry
 from shared.templates.errors import TemplateNotFound, VariablesInvalid
+
+if TYPE_CHECKING:
+    from shared.placement.models import Verdict
 
 routes = Routes("placements", services)
 blueprint = routes.blueprint

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import SimpleNamespace
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -63,10 +64,20 @@ class Route:
     body_required: bool
     query: type[BaseModel] | None
     query_lists: frozenset[str]
-    path_model: type[BaseModel] | None
-    response: Any
+    placeholders: tuple[tuple[str, Any], ...]
+    explicit_response: Any
     media_type: str
     answers: tuple[tuple[int, type[BaseModel]], ...]
+
+    @property
+    def path_model(self) -> type[BaseModel] | None:
+        """The model of the path's placeholders; made when it is first asked for."""
+        return _path_model(self.placeholders)
+
+    @property
+    def response(self) -> Any:
+        """The model of the successful answer. Evaluated when it is asked for: pages are classes of their own, dear to make."""
+        return _response(self.handler, self.explicit_response)
 
     @property
     def template(self) -> str:
@@ -138,7 +149,7 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: Options
     placeholders = PLACEHOLDER.findall(path)
     if broken := _broken_rule(handler, method, path, placeholders, options):
         raise DeclarationError(f"{where}: {broken}")
-    hints = get_type_hints(handler, include_extras=True)
+    hints = _parameter_hints(handler)
     parameters = list(inspect.signature(handler).parameters.values())
     _check_parameters(where, path, [parameter.name for parameter in parameters], hints)
     query = _model(where, hints, "query")
@@ -173,8 +184,8 @@ def declare(handler: Handler, method: str, path: str, tag: str, options: Options
         body_required=_required(parameters),
         query=query,
         query_lists=_list_fields(query),
-        path_model=_path_model(tuple((name, hints[name]) for name in placeholders)),
-        response=_response(hints.get("return"), options.response),
+        placeholders=tuple((name, hints[name]) for name in placeholders),
+        explicit_response=options.response,
         media_type=options.media_type,
         answers=tuple(options.answers.items()),
     )
@@ -205,6 +216,14 @@ def _broken_rule(handler: Handler, method: str, path: str, placeholders: list[st
         (inspect.getdoc(handler), "the docstring is the route's text in the API document"),
     )
     return next((text for holds, text in rules if not holds), None)
+
+
+def _parameter_hints(handler: Handler) -> dict[str, Any]:
+    """The types of the handler's parameters, evaluated; what it gives back is left alone."""
+    annotations = {name: text for name, text in handler.__annotations__.items() if name != "return"}
+    return get_type_hints(
+        SimpleNamespace(__annotations__=annotations), getattr(handler, "__globals__", {}), include_extras=True
+    )
 
 
 def _check_parameters(where: str, path: str, names: list[str], hints: dict[str, Any]) -> None:
@@ -281,10 +300,12 @@ def _usual_rate(method: str, auth: Auth) -> str:
     return "read" if method in SAFE_METHODS else "write"
 
 
-def _response(annotation: Any, explicit: Any) -> Any:
+@cache
+def _response(handler: Handler, explicit: Any) -> Any:
     """The model of the successful answer: `response=` if the handler gives a Reply, else its return annotation."""
     if explicit is not None:
         return explicit
+    annotation = get_type_hints(handler, include_extras=True).get("return")
     if annotation is None or annotation is type(None):
         return None
     members = [m for m in get_args(annotation) if m not in (Reply, type(None))] if _is_union(annotation) else []

@@ -11,12 +11,12 @@ from shared.http.models import Out
 from shared.messaging.limits import PROTOCOL_VERSION
 from shared.nodes.models import Node, NodeObserved, NodeState, PortRange, Presence
 from shared.nodes.rules import Health
-from shared.placement.models import Amount, Foreign
 from shared.platform.clock import Timestamp
 
 if TYPE_CHECKING:
     from shared.nodes.capacity import Capacity
     from shared.nodes.service import Seen
+    from shared.placement.models import Amount, Foreign
 
 
 class NodeView(Out):

@@ -10,8 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 
-from shared.placement.models import Demand, Node, Placed, Refused, Strategy
+from shared.placement.models import Demand, Node, Placed, Refused
 from shared.placement.rules import judge, settle
+from shared.placement.strategy import Strategy
 
 _LabelSet = tuple[tuple[str, str], ...]
 

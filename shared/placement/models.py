@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
-
-
-class Strategy(StrEnum):
-    """`PACKED` fills the fullest node that still has room; `SPREAD` takes the emptiest."""
-
-    PACKED = "packed"
-    SPREAD = "spread"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from shared.placement.models import Amount, Demand, Node, Placed, Reason, Refused, Strategy, Verdict
+from shared.placement.models import Amount, Demand, Node, Placed, Reason, Refused, Verdict
 from shared.placement.ports import allocate
+from shared.placement.strategy import Strategy
 
 STATES = {
     "drained": "drained: takes nothing new",

@@ -1,7 +1,8 @@
 """Traces, metrics and structured logs through one set-up; where they go is a setting.
 
-Instruments and spans go through OpenTelemetry's API, which costs next to nothing while no exporter is set. The SDK is
-imported only when there is one. Every text that leaves goes through `redaction`.
+Instruments and spans go through OpenTelemetry's API, which costs next to nothing while no exporter is set. It is imported
+with the first of them (it reads the metadata of every installed package for its plug-ins), the SDK only when there is an
+exporter. Every text that leaves goes through `redaction`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import metrics, trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
-
 from shared.platform import tracing
 from shared.platform.redaction import redact, redact_mapping
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram
+    from opentelemetry.trace import Span, Tracer
 
     from shared.platform.settings import Settings
 
@@ -40,12 +39,16 @@ def active() -> bool:
 @cache
 def counter(name: str, unit: str = "1") -> Counter:
     """A counter of the product (`meridian.<name>`)."""
+    from opentelemetry import metrics
+
     return metrics.get_meter(SERVICE_NAME).create_counter(f"meridian.{name}", unit=unit)
 
 
 @cache
 def histogram(name: str, unit: str = "s") -> Histogram:
     """A histogram of the product (`meridian.<name>`)."""
+    from opentelemetry import metrics
+
     return metrics.get_meter(SERVICE_NAME).create_histogram(f"meridian.{name}", unit=unit)
 
 
@@ -54,6 +57,9 @@ def span(
     name: str, attributes: Mapping[str, Any] | None = None, *, server: bool = False, tracer: Tracer | None = None
 ) -> Iterator[Span]:
     """A span under the present trace context, which inside the block is the span's own."""
+    from opentelemetry import trace
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+
     here = tracing.current.get()
     parent = None
     if here is not None:
@@ -87,6 +93,8 @@ def span(
 
 def _tell(active: Span, error: Exception) -> None:
     """Write into a span what ended it, under OpenTelemetry's names for it, redacted."""
+    from opentelemetry.trace import Status, StatusCode
+
     if active.is_recording():
         text = {"message": str(error), "stacktrace": "".join(traceback.format_exception(error))}
         named = {f"exception.{name}": redact(value) for name, value in text.items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.audit.models import Actor
-from shared.placement.models import Demand, Node, Placed, Strategy, Verdict
+from shared.placement.models import Demand, Node, Placed, Verdict
 from shared.placement.rules import judge, place
+from shared.placement.strategy import Strategy
 from shared.servers.asking import Asked, asking, at_work, shown, target_of
 from shared.servers.demand import demand_of
 from shared.servers.models import Desired, NameHeld, Server, TemplateRef, name_id, owed_by

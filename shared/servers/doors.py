@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from shared.audit.actors import actor_of
 from shared.http.models import Out, Reply, accepted
 from shared.identity.permissions import Permission
-from shared.placement.models import Placed, Refused, Verdict
 from shared.platform.errors import Fault, Invalid
 from shared.servers.errors import NoRoom
 from shared.servers.flows import send_later, start_flow
@@ -17,6 +16,7 @@ from shared.servers.views import Bulk, PlacementTry, ServerCreate, ServerView
 
 if TYPE_CHECKING:
     from shared.http.call import Call
+    from shared.placement.models import Placed, Verdict
     from shared.servers.asking import Asked
 
 #: For the broker, of a caller who waits; after that it is a flow's.
@@ -93,7 +93,11 @@ async def within_reach(call: Call, refusal: NoRoom) -> NoRoom:
     reach = await call.services.identity.authorizer.reach(call, Permission.NODES_READ)
     verdicts = refusal.refused.verdicts
     shown = tuple(verdict for verdict in verdicts if not reach.withholds(verdict.node_id))
-    return refusal if len(shown) == len(verdicts) else NoRoom(Refused(shown, withheld=len(verdicts) - len(shown)))
+    if len(shown) == len(verdicts):
+        return refusal
+    from shared.placement.models import Refused
+
+    return NoRoom(Refused(shown, withheld=len(verdicts) - len(shown)))
 
 
 async def place_nowhere(call: Call, body: PlacementTry) -> tuple[Placed | None, list[Verdict]]:

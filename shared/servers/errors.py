@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from shared.placement.models import Refused
+from typing import TYPE_CHECKING
+
 from shared.platform.errors import Fault, FieldError, Kind
+
+if TYPE_CHECKING:
+    from shared.placement.models import Refused
 
 
 class NoRoom(Fault):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.placement.models import Amount, Foreign, Hold, PortKey
 from shared.platform.clock import Timestamp
 from shared.platform.ids import OrgId
 from shared.servers.lifecycle import OBSERVED, Status
 from shared.store.documents import Document
 from shared.templates.models import Resources, Scalar
+
+if TYPE_CHECKING:  # placement is loaded by those who place, not by a door that shows a server
+    from shared.placement.models import Foreign, Hold, PortKey
 
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
@@ -144,6 +146,8 @@ class HoldKept(Kept):
 
     def hold(self, server_id: str) -> Hold:
         """What placement works with."""
+        from shared.placement.models import Amount, Hold, PortKey
+
         return Hold(server_id, Amount(self.m, self.c, self.d), tuple(PortKey.parse(key) for key in self.p), self.g)
 
 
@@ -186,6 +190,8 @@ class NodeLedger(Document):
 
     def foreign_ports(self, now: float) -> tuple[Foreign, ...]:
         """What is not ours to give now."""
+        from shared.placement.models import Foreign, PortKey
+
         kept = ((key, one) for key, one in self.foreign.items() if one.at + FOREIGN_SECONDS > now)
         return tuple(Foreign(PortKey.parse(key), one.at, one.by) for key, one in kept)
 

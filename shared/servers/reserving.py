@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from shared.placement.models import Amount, Demand, Hold, Node, Placed, Reason, Refused, Strategy, Verdict
+from shared.placement.models import Amount, Demand, Hold, Node, Placed, Reason, Refused, Verdict
 from shared.placement.rules import place, short
+from shared.placement.strategy import Strategy
 from shared.platform.clock import Clock
 from shared.platform.errors import AlreadyExists, PreconditionFailed
 from shared.platform.ids import OrgId

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from shared.http.models import In, ListQuery, Out
-from shared.placement.models import Strategy
+from shared.placement.strategy import Strategy
 from shared.platform.clock import Timestamp
 from shared.servers.lifecycle import Event, Status, allowed
 from shared.servers.models import (

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from agent.servers.store import ContentStore, Image
 from shared.placement.index import NodeIndex
-from shared.placement.models import Amount, Demand, Hold, Node, Placed, PortGroup, PortWish, Strategy
+from shared.placement.models import Amount, Demand, Hold, Node, Placed, PortGroup, PortWish
 from shared.placement.rules import place
+from shared.placement.strategy import Strategy
 from tests.benchmarks.harness import Aim, Bench, Work, bench
 
 FILES, MIB = 3_000, 400

@@ -26,7 +26,6 @@ ALLOWED = {
     "annotated_types",
     "typing_extensions",
     "typing_inspection",
-    "opentelemetry",  # the API only, see below
     "_cffi_backend",
     "_distutils_hack",
 }
@@ -38,13 +37,13 @@ HEAVY = (
     "azure.keyvault",
     "azure.durable_functions",
     "aiohttp",
-    "opentelemetry.sdk",
+    "opentelemetry",
     "yaml",
     "jwt",
     "regex",
     "requests",
 )
-MOST_MODULES = 640  # 577 when this was written, on Python 3.11
+MOST_MODULES = 600  # 549 when this was written, on Python 3.11
 
 _PROGRAM = """
 import asyncio, json, sys
@@ -83,7 +82,7 @@ def test_only_known_packages_are_loaded_before_the_first_answer(loaded: dict[str
 def test_no_service_is_loaded_before_it_is_asked_for(loaded: dict[str, str]) -> None:
     """A door needs the models, refusals and views of its domain; what does the work comes with the first call."""
     working = re.compile(
-        r"^shared\.\w+\.(service|api_keys|exchange|tokens|keysets|invitations|members|roles|rendering)$"
+        r"^shared\.placement\.models$|^shared\.\w+\.(service|api_keys|exchange|tokens|keysets|invitations|members|roles|rendering)$"
     )
     assert sorted(name for name in loaded if working.match(name)) == []
 

@@ -21,10 +21,10 @@ from shared.placement.models import (
     PortKey,
     PortWish,
     Refused,
-    Strategy,
 )
 from shared.placement.ports import clash
 from shared.placement.rules import judge, place
+from shared.placement.strategy import Strategy
 
 HAS = Amount(4096, 4000, 50_000)
 GAME = PortGroup((PortWish("game", ("udp",)),), prefer=25_010)

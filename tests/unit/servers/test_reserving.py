@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from shared.audit.models import Actor
 from shared.composition import Services
-from shared.placement.models import Amount, Node, Strategy
+from shared.placement.models import Amount, Node
+from shared.placement.strategy import Strategy
 from shared.platform.errors import Fault
 from shared.platform.ids import OrgId
 from shared.servers.asking import Asked
