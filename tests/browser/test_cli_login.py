@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,20 +24,28 @@ def house(tmp_path: Path) -> Iterator[HouseForTests]:
         yield running
 
 
+@contextmanager
+def started(words: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The command; ended with the block, or a page that fails would be told of when the command's five minutes are over."""
+    with subprocess.Popen(
+        words, cwd=ROOT, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_the_browser_signs_the_terminal_in(house: HouseForTests, tmp_path: Path) -> None:
     person = Person.sign_up(house, "erin")
     meridian = CommandLine(house, tmp_path / "home")
     words = meridian.command("login", "--no-browser", "--auth", house.auth)
-    with (
-        subprocess.Popen(
-            words, cwd=ROOT, env=meridian.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as waiting,
-        chromium() as browser,
-    ):
+    with started(words, meridian.env) as waiting, chromium() as browser:
         assert waiting.stderr is not None
         told = re.search(r"http\S+", waiting.stderr.readline())
         assert told is not None
         page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
         page.goto(told[0])
         page.fill("input[type=email]", person.email)
         page.fill("input[type=password]", PASSWORD)
