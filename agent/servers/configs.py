@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,10 @@ from typing import Any, Final
 from agent.jail import PathEscapes, inside
 from agent.servers.errors import StepFailed
 from agent.servers.store import Owner
+from agent.servers.trees import Values, edit_json, edit_xml, edit_yaml, text_of
 from shared.messaging.server_spec import ConfigFile
 
 MAX_BYTES: Final = 8 * 1024 * 1024
-Values = Mapping[str, Any]
 
 
 def render(file: ConfigFile, folder: Path, owner: Owner | None = None) -> bool:
@@ -85,15 +84,6 @@ def _make_folders(folder: Path, owner: Owner | None) -> None:
             os.chown(each, *owner)
 
 
-def text_of(value: Any) -> str:
-    """A value as a game's file has it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
 def one_line(value: Any) -> str:
     """A value that cannot begin a line of its own: a member's name must not become a setting."""
     return re.sub(r"[\r\n\x00]+", " ", text_of(value))
@@ -111,11 +101,19 @@ def _properties(before: str, values: Values) -> str:
 
 
 def _escape_key(key: str) -> str:
-    return re.sub(r"([=:\s\\#!])", r"\\\1", key)
+    return _ascii(re.sub(r"([=:\s\\#!])", r"\\\1", key))
 
 
 def _escape_value(value: str) -> str:
-    return value.replace("\\", "\\\\")
+    text = _ascii(value.replace("\\", "\\\\"))
+    return "\\" + text if text.startswith(" ") else text  # a blank at the beginning would not be read
+
+
+def _ascii(text: str) -> str:
+    """With `\\uXXXX` for what is not ASCII: Java reads the file as ISO 8859-1, newer games as UTF-8, and all read these."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 128 else f"\\u{code:04X}" for code in codes)
 
 
 def _ini(before: str, values: Values) -> str:
@@ -146,85 +144,6 @@ def _ini(before: str, values: Values) -> str:
     return "\n".join([*lines, ""])
 
 
-def _json(before: str, values: Values) -> str:
-    tree = json.loads(before) if before.strip() else {}
-    for path, value in values.items():
-        tree = _set(tree, path.split("."), value)
-    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
-
-
-def _yaml(before: str, values: Values) -> str:
-    import yaml
-
-    try:
-        tree = yaml.safe_load(before) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
-    for path, value in values.items():
-        tree = _set(tree, path.split("."), value)
-    return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False))
-
-
-def _set(tree: Any, path: list[str], value: Any) -> Any:
-    """Set a dotted path; a number in it is a place in a list, `*` is every element that is there."""
-    key, rest = path[0], path[1:]
-    if key == "*":
-        places = range(len(tree)) if isinstance(tree, list) else list(tree) if isinstance(tree, dict) else ()
-        for place in places:
-            tree[place] = _set(tree[place], rest, value) if rest else value
-        return tree
-    if isinstance(tree, list):
-        index = int(key)
-        if index > len(tree):
-            raise ValueError(f"the list has {len(tree)} elements, {index} was to be set")
-        if index == len(tree):
-            tree.append(_nothing_yet(rest) if rest else value)
-        tree[index] = _set(tree[index], rest, value) if rest else value
-        return tree
-    if not isinstance(tree, dict):
-        tree = {}
-    tree[key] = _set(tree.get(key, _nothing_yet(rest)), rest, value) if rest else value
-    return tree
-
-
-def _nothing_yet(path: list[str]) -> Any:
-    """What stands where a path goes on and nothing is: a list for its first element, an object otherwise."""
-    return [] if path[:1] == ["0"] else {}
-
-
-def _xml(before: str, values: Values) -> str:
-    """`root.child.child`, and `@name` at the end for an attribute. Entities are refused: they can unfold without end."""
-    import xml.etree.ElementTree as ElementTree  # documents with a DOCTYPE are refused below
-
-    if re.search(r"<!(DOCTYPE|ENTITY)", before, re.IGNORECASE):
-        raise ValueError("it declares entities")
-    root: ElementTree.Element | None = None
-    if before.strip():
-        try:
-            root = ElementTree.fromstring(before)  # noqa: S314
-        except ElementTree.ParseError as error:
-            raise ValueError(str(error)) from None
-    for path, value in values.items():
-        first, *rest = path.split(".")
-        if root is None:
-            root = ElementTree.Element(first)
-        if root.tag != first:
-            raise ValueError(f"its root is {root.tag}, not {first}")
-        element = root
-        for name in rest:
-            if name.startswith("@"):
-                element.set(name[1:], text_of(value))
-                break
-            child = element.find(name)
-            element = ElementTree.SubElement(element, name) if child is None else child
-        else:
-            element.text = text_of(value)
-    if root is None:
-        return before
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
 def _text(before: str, values: Values, *, add: bool) -> str:
     """Each line that begins with a key becomes that key's value; with `add` a key that no line begins with is added."""
     left = {key: text_of(value).replace("\r\n", "\n").replace("\0", " ") for key, value in values.items()}
@@ -242,9 +161,9 @@ def _text(before: str, values: Values, *, add: bool) -> str:
 _EDITORS: Final[dict[str, Callable[[str, Values], str]]] = {
     "properties": _properties,
     "ini": _ini,
-    "json": _json,
-    "yaml": _yaml,
-    "xml": _xml,
+    "json": edit_json,
+    "yaml": edit_yaml,
+    "xml": edit_xml,
 }
 
 
