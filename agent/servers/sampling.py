@@ -67,9 +67,7 @@ async def _ask(server: Known, meter: Meter) -> None:
             if probe is server.spec.health
             else await answers(server.spec.health, server.spec, running)
         )
-        meter.misses = 0 if well else meter.misses + 1
-        if meter.misses >= HEALTH_MISSES:
-            meter.misses = 0
+        if meter.hung(well):
             log.warning("%s does not answer: killed, its crash policy decides", server.spec.server_id)
             await running.kill()
             return
@@ -82,8 +80,23 @@ class Meter:
 
     def __init__(self, now: float) -> None:
         self.minute = now
-        self.misses = 0
+        self._misses: int | None = None  # in a row; none before the first answer
         self._cpu: tuple[float, float] | None = None
+
+    def hung(self, well: bool) -> bool:
+        """Take one answer to the health probe (or its lack); whether the game has ceased to answer.
+
+        Its first answer is what makes silence mean something: there are games that answer in some of their settings only
+        (Valheim's query, when the server is listed), and those must not be killed every half minute.
+        """
+        if well:
+            self._misses = 0
+        elif self._misses is not None:
+            self._misses += 1
+        if (self._misses or 0) < HEALTH_MISSES:
+            return False
+        self._misses = None
+        return True
 
     def percent(self, cpu_seconds: float, now: float) -> float:
         """Of one core, since the last look."""
