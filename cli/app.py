@@ -21,6 +21,7 @@ from cli.commands import (
     keys,
     members,
     node_commands,
+    node_ports,
     nodes,
     orgs,
     power,
@@ -82,7 +83,8 @@ app.command("console")(console.console)
 app.add_typer(tasks.tasks, name="tasks")
 app.add_typer(templates.templates, name="templates")
 app.add_typer(nodes.nodes, name="nodes")
-nodes.nodes.add_typer(node_commands.commands)  # without a name, as above
+for _more in (node_commands.commands, node_ports.ports):
+    nodes.nodes.add_typer(_more)  # without a name, as above
 app.add_typer(orgs.orgs, name="orgs")
 app.add_typer(members.members, name="members")
 app.add_typer(members.invitations, name="invitations")

@@ -1,12 +1,18 @@
-"""Where a server would go, without making it."""
+"""Where a server would go, without making it; and what keeps it from going there."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from shared.audit.actors import actor_of
 from shared.composition import services
-from shared.http import Call, Out, Routes
+from shared.http import Call, In, Out, Routes
 from shared.identity.permissions import Permission
+from shared.nodes.errors import NodeNotFound
+from shared.platform.errors import NotFound
+from shared.platform.ids import NodeId
 from shared.servers.doors import place_nowhere
 from shared.servers.views import PlacementTry
 from shared.templates.errors import TemplateNotFound, VariablesInvalid
@@ -72,3 +78,26 @@ async def try_placement(call: Call, body: PlacementTry) -> PlacementView:
         ports=dict(placed.ports) if placed else {},
         nodes=[_verdict(verdict) for verdict in verdicts],
     )
+
+
+class ForeignPort(In):
+    """A port that something else on the node was seen to have."""
+
+    protocol: Literal["tcp", "udp"]
+    port: int = Field(ge=1, le=65_535)
+
+
+@routes.post(
+    "/v1/nodes/{node_id}/foreign-ports/forget",
+    permission=Permission.NODES_UPDATE,
+    resource="node_id",
+    status=204,
+    problems=[NodeNotFound, NotFound],
+)
+async def forget_foreign_port(call: Call, node_id: NodeId, body: ForeignPort) -> None:
+    """Give a port out again that something else had; by itself that happens an hour after it was seen.
+
+    Nothing is asked of the node: a server that still cannot have the port is placed again by itself.
+    """
+    node = await call.services.nodes.get(call.org, node_id)
+    await call.services.foreign_ports.forget(call.org, node_id, node.name, body.protocol, body.port, by=actor_of(call))

@@ -82,6 +82,7 @@ class Services:
     operations = cached_property(games.operations)
     reconciler = cached_property(games.reconciler)
     consoles = cached_property(games.consoles)
+    foreign_ports = cached_property(games.foreign_ports)
     history = cached_property(games.history)
     tasks = cached_property(games.tasks)
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from shared.composition import Services
     from shared.servers.console import Consoles
     from shared.servers.dispatch import Dispatcher
+    from shared.servers.foreign import ForeignPorts
     from shared.servers.history import History
     from shared.servers.operations import Operations
     from shared.servers.reconciling import Reconciler
@@ -76,6 +77,13 @@ def consoles(s: Services) -> Consoles:
     from shared.servers.console import Consoles
 
     return Consoles(s.store, s.commands, s.audit)
+
+
+def foreign_ports(s: Services) -> ForeignPorts:
+    """Ports that something else on a node was seen to have."""
+    from shared.servers.foreign import ForeignPorts
+
+    return ForeignPorts(s.store, s.clock, s.audit)
 
 
 def history(s: Services) -> History:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 from tests.support.house import HouseForTests
@@ -54,8 +55,53 @@ def test_a_port_of_something_else_is_found_out_avoided_and_told(
         "port_taken",
         f"port {first}/tcp is taken on the node by something else",
     )
+    freed = api.post(f"{path}/foreign-ports/forget", {"protocol": "tcp", "port": first})
+    assert freed.status_code == 204, freed.text
+    found = api.post("/v1/placements:dry-run", {"template": "echo"}).json()
+    assert (found["node_id"], found["ports"]) == (agent.node_id, {"game": first}), "its owner knows that it is free"
     trail = api.get("/v1/audit?action=server.placed_again").json()["items"]
     assert [entry["target"]["id"] for entry in trail] == [server["id"]]
+
+
+DEAF = """
+schema: 1
+key: deaf
+name: Deaf
+game: deaf
+ports: [{name: game, protocol: tcp}]
+resources: {memory_mib: 64, cpu_millicores: 100, disk_mib: 64}
+install:
+  - kind: write
+    path: deaf.py
+    content: |
+      import socket, sys
+      listener = socket.create_server(("", int(sys.argv[1])))
+      print("up", flush=True)
+      for line in sys.stdin:
+          if line.strip() == "deaf":
+              listener.close()
+start: {argv: [python3, deaf.py, "{{ports.game}}"]}
+ready: {kind: log, pattern: up}
+health: {kind: port, port: game}
+crash: {initial_seconds: 0.5}
+"""
+
+
+def test_a_game_that_answers_no_more_is_ended_and_started_again(servers: Servers, api: ApiClient) -> None:
+    made = api.post("/v1/templates", {"source": DEAF})
+    assert made.status_code == 201, made.text
+    server = servers.ready("deaf", made.json()["id"])
+    until(lambda: servers.get(server["id"])["observed"]["bound"], "it was seen to listen")
+    time.sleep(11)  # the agent asks each ten seconds; its first answer is what makes silence mean something
+    assert api.post(f"/v1/servers/{server['id']}/console", {"line": "deaf"}).status_code == 202
+
+    def back() -> bool:
+        found = servers.get(server["id"])
+        return bool(found["status"] == "running" and found["observed"]["crashes"] == 1)
+
+    until(back, "it was ended and came back", 60)
+    assert servers.get(server["id"])["observed"]["pid"] != server["observed"]["pid"]
+    servers.done(server["id"], "kill")
 
 
 def test_where_its_node_has_no_other_port_it_goes_to_another_node(

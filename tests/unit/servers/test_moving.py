@@ -14,7 +14,7 @@ from shared.messaging.codec import to_wire
 from shared.messaging.reports import Outcome, Status
 from shared.messaging.server_messages import Observed, ServerReport
 from shared.placement.models import Node
-from shared.platform.errors import Fault
+from shared.platform.errors import Fault, NotFound
 from shared.platform.settings import load_settings
 from shared.servers.errors import NoRoom
 from shared.servers.lifecycle import Event
@@ -191,6 +191,26 @@ async def test_a_marked_port_is_not_given_out_until_an_hour_has_passed(plain: Se
         await house.create("two")
     clock.advance(FOREIGN_SECONDS)
     assert (await house.create("two")).server.ports["game"] == 30_000
+
+
+async def test_a_marked_port_is_given_out_again_when_its_owner_says_so(plain: Services) -> None:
+    house = House(plain, ONE_PORT)
+    asked = await house.create()
+    await house.fails(asked, 30_000)
+    ledger = (await house.ledgers())["nod_a"]
+    await plain.store.batch(ORG).replace(ledger.without(asked.server.id)).commit()
+    with pytest.raises(NotFound, match="30000/udp is not marked"):
+        await plain.foreign_ports.forget(ORG, "nod_a", "a", "udp", 30_000, by=ANN)
+    await plain.foreign_ports.forget(ORG, "nod_a", "a", "tcp", 30_000, by=ANN)
+    with pytest.raises(NotFound, match="30000/tcp is not marked as taken by something else on a"):
+        await plain.foreign_ports.forget(ORG, "nod_a", "a", "tcp", 30_000, by=ANN)
+    placed, _ = await plain.servers.creation.dry_run(ORG, PlacementTry(template="echo"))
+    assert placed is not None
+    assert placed.ports == {"game": 30_000}
+    trail = await plain.audit.page(ORG, where=[Where("entry.action", "=", "node.port_freed")], limit=10)
+    assert [(event.entry.target.id, event.entry.before) for event in trail.items] == [
+        ("nod_a", {"ports": [key(30_000)]})
+    ]
 
 
 @pytest.mark.parametrize(
