@@ -68,7 +68,7 @@ class ApiError(CliError):
 
     def __str__(self) -> str:
         lines = [self.detail or self.title]
-        rows = [f"{row.get('field', '')}: {row.get('message', '')}" for row in self.errors]
+        rows = [": ".join(filter(None, (row.get("field"), row.get("message")))) for row in self.errors]
         lines += [f"  {row}" for row in rows if row != self.detail]  # of a single field the detail says it already
         lines.append(f"  ({self.code}, request {self.request_id})")
         return "\n".join(lines)

@@ -202,10 +202,11 @@ def with_players(server: dict[str, Any], nodes: dict[str, str] | None = None) ->
 
 
 def template_id(current: State, key: str) -> str:
-    """The id of a template that a person named by its key, its name or its id.
+    """The id of a template that a person named by its key, its name or its id: the organization's own before public ones.
 
     Raises:
         NotThere: there is none.
+        CliError: several.
     """
     try:
         return str(current.api.get(f"/v1/templates/{quote(key, safe=':')}")["id"])
@@ -213,9 +214,11 @@ def template_id(current: State, key: str) -> str:
         if error.status != 404:
             raise
     for scope in ("organization", "public"):
-        for row in current.api.pages("/v1/templates", scope=scope):
-            if key in names_of(row):
-                return str(row["id"])
+        found = [row["id"] for row in current.api.pages("/v1/templates", scope=scope) if key in names_of(row)]
+        if len(found) > 1:
+            raise CliError(f"several templates are named {key!r}: use the id ({', '.join(found[:5])})")
+        if found:
+            return str(found[0])
     try:
         return str(by_name(current.api, "template", key)["id"])
     except NotThere as error:

@@ -133,11 +133,16 @@ def import_egg(
         output.line(output.plain(f"  {note['verdict']:<10} {note['part']}: {note['reason']}"))
     if report["draft"]:
         output.line(f"it is a draft until this is there: {output.cell(report['draft'])}")
-    output.line(f"saved as {report['id']}" if report["id"] else "nothing was saved")
+    if report["id"]:
+        output.line(f"saved as {report['definition']['key']} ({report['id']})")
+    else:
+        output.line("nothing was saved")
 
 
 def _read(path: Path) -> str:
     try:
         return sys.stdin.read() if str(path) == "-" else path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise CliError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CliError(f"{path} is no text: {error.reason} at byte {error.start}") from error

@@ -12,13 +12,18 @@ def fault(field: str, code: str, message: str) -> FieldError:
     return FieldError(field, message, code)
 
 
+def told(errors: Sequence[FieldError]) -> str:
+    """The first five in a sentence; what is wrong with the whole has no field."""
+    return "; ".join(f"{each.field}: {each.message}" if each.field else each.message for each in errors[:5])
+
+
 class TemplateInvalid(Fault):
     """A template cannot be read or used; `errors` lists everything that is wrong with it."""
 
     kind, code, title = Kind.INVALID, "template_invalid", "The template cannot be used"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{each.field}: {each.message}" for each in errors[:5]), errors=errors)
+        super().__init__(told(errors), errors=errors)
 
 
 class VariablesInvalid(Fault):
@@ -27,7 +32,7 @@ class VariablesInvalid(Fault):
     kind, code, title = Kind.INVALID, "variables_invalid", "The template does not allow these values"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{each.field}: {each.message}" for each in errors[:5]), errors=errors)
+        super().__init__(told(errors), errors=errors)
 
 
 class TemplateNotFound(Fault):
