@@ -170,9 +170,7 @@ def _at(server: Server, node: Node, placed: Placed) -> Server:
 def _spec(body: ServerCreate, values: Values, sealed: str) -> dict[str, Any]:
     """What a server keeps of what was asked, beside its own fields."""
     return {
-        "variables": values.plain,
-        "sealed": sealed,
-        "secret_names": sorted(values.secret),
+        **values.kept(sealed),
         "node_id": body.node_id,  # as it was asked for: it is not placed elsewhere then
         "node_labels": body.node_labels,
         "strategy": body.strategy.value,

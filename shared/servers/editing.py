@@ -11,17 +11,19 @@ from shared.servers.asking import shown, target_of
 from shared.servers.demand import amount_of, spec_of
 from shared.servers.errors import NameTaken
 from shared.servers.models import NameHeld, Server, ServerObserved, TemplateRef, name_id
+from shared.servers.porting import ports_after, same_ports
 from shared.servers.wishes import complete_template, resources_for, values_for
 from shared.templates.versions import effect
 
 if TYPE_CHECKING:
     from shared.audit.service import Audit
     from shared.platform.ids import OrgId
+    from shared.servers.models import NodeLedger
     from shared.servers.reserving import Reserver
     from shared.servers.sealing import Sealer
     from shared.servers.views import ServerEdit
     from shared.store.scoped import Store
-    from shared.templates.models import Scalar
+    from shared.templates.models import Scalar, Template
     from shared.templates.service import Found, Templates
 
 
@@ -50,11 +52,23 @@ class Editing:
         await self._templates.keep(org, after)
         secrets = await self._sealer.open(server.id, server.spec.get("sealed", ""))
         changed, secret = await self._changed(server, secrets, body, after)
+        changed, held = await self._held(org, server, changed, before.template, after.template)
         needs = effect(spec_of(server, before.template, secrets), spec_of(changed, after.template, secret))
         if needs == "reinstall":
             desired = changed.desired.model_copy(update={"generation": changed.desired.generation + 1})
             changed = changed.having(desired=desired)
-        return await self._write(org, server, changed, by), observed, needs
+        return await self._write(org, server, changed, held, by), observed, needs
+
+    async def _held(
+        self, org: OrgId, server: Server, changed: Server, before: Template, after: Template
+    ) -> tuple[Server, NodeLedger | None]:
+        """The server with the ports that it needs now, and its node's ledger if it holds something else by that."""
+        same = same_ports(before, after)
+        if server.node_id is None or (same and changed.resources == server.resources):
+            return changed, None
+        find = None if same else (lambda node: ports_after(node, server, before, after))
+        ledger, ports = await self._reserver.changed(org, server, amount_of(changed.resources), find)
+        return changed.having(ports=dict(ports)), ledger
 
     async def _changed(
         self, server: Server, secrets: Mapping[str, Scalar], body: ServerEdit, after: Found
@@ -68,24 +82,18 @@ class Editing:
             labels=dict(server.labels if body.labels is None else body.labels),
             resources=resources_for(after.template, body.resources or server.resources),
             template=TemplateRef(id=after.id, key=after.template.key, version=after.version),
-            spec={
-                **server.spec,
-                "variables": values.plain,
-                "sealed": await self._sealer.seal(server.id, values.secret),
-                "secret_names": sorted(values.secret),
-            },
+            spec={**server.spec, **values.kept(await self._sealer.seal(server.id, values.secret))},
             revision=server.revision + 1,
         )
         return changed, values.secret
 
-    async def _write(self, org: OrgId, before: Server, after: Server, by: Actor) -> Server:
+    async def _write(self, org: OrgId, before: Server, after: Server, held: NodeLedger | None, by: Actor) -> Server:
         batch = self._store.batch(org)
         if after.name != before.name:
             batch.create(NameHeld(id=name_id(after.name), org_id=org, server_id=before.id))
             batch.delete(NameHeld, name_id(before.name))
-        if after.resources != before.resources and before.node_id is not None:
-            held = await self._reserver.resized(org, before.node_id, before.id, amount_of(after.resources))
-            batch = batch if held is None else batch.replace(held)
+        if held is not None:
+            batch.replace(held)
         entry = self._audit.entry(
             org, by, "server.changed", target_of(before), before=shown(before), after=shown(after)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +16,8 @@ from shared.platform.errors import AlreadyExists, PreconditionFailed
 from shared.platform.ids import OrgId
 from shared.servers.demand import hold_of
 from shared.servers.errors import NameTaken, NoRoom, PlacementContended
-from shared.servers.models import NodeLedger, ledger_id
+from shared.servers.models import NodeLedger, Server, ledger_id
+from shared.servers.porting import Ports
 from shared.servers.ports import NodeSource
 from shared.store.batch import Batch
 from shared.store.errors import BatchFailed
@@ -86,28 +87,37 @@ class Reserver:
         ledger = await self._store.find(org, NodeLedger, ledger_id(node_id)) if node_id is not None else None
         return ledger is not None and server_id in ledger.spec
 
-    async def resized(self, org: OrgId, node_id: str, server_id: str, amount: Amount) -> NodeLedger | None:
-        """The node's ledger with another amount held for a server, to be written in the caller's batch.
+    async def changed(
+        self, org: OrgId, server: Server, amount: Amount, ports: Callable[[Node], Ports] | None
+    ) -> tuple[NodeLedger | None, Mapping[str, int]]:
+        """What a server needs of its node is another: the node's ledger, for the caller's batch, and the server's ports.
 
-        None where it holds nothing: it is placed anew, by its new sizes, before it is installed.
+        Args: `ports` finds new ones on the node without what the server itself holds there; None keeps those it has.
+
+        There is no ledger to write where it holds nothing: it is placed anew before it is installed.
 
         Raises:
             NoRoom: the node has not got that much.
         """
-        ledger = await self._store.find(org, NodeLedger, ledger_id(node_id))
-        hold = next((hold for hold in ledger.holds() if hold.server_id == server_id), None) if ledger else None
-        if ledger is None or hold is None:
-            return None
-        node = next((node for node in await self._nodes.placeable(org, within=0.0) if node.id == node_id), None)
+        assert server.node_id is not None
+        ledger = await self._store.find(org, NodeLedger, ledger_id(server.node_id))
+        mine = next((hold for hold in ledger.holds() if hold.server_id == server.id), None) if ledger else None
+        if mine is None and ports is None:
+            return None, server.ports
+        node = next((node for node in await self._nodes.placeable(org, within=0.0) if node.id == server.node_id), None)
         if node is None:
             gone = Reason("decommissioned", "the node is not there any more")
-            raise NoRoom(Refused((Verdict(node_id, node_id, (gone,)),)))
-        others = tuple(each for each in ledger.holds() if each.server_id != server_id)
-        reasons = short(amount, replace(node, holds=others).free())
+            raise NoRoom(Refused((Verdict(server.node_id, server.node_id, (gone,)),)))
+        (node,) = self._with_holds([node], {ledger.node_id: ledger.without(server.id)} if ledger else {})
+        reasons = short(amount, node.free()) if mine is not None else []
         if reasons:
             raise NoRoom(Refused((Verdict(node.id, node.name, tuple(reasons)),)))
+        found = ports(node) if ports is not None else None
+        if ledger is None or mine is None:
+            return None, found.numbers if found is not None else server.ports
         self._ledgers.pop(org, None)
-        return ledger.holding(replace(hold, amount=amount))
+        hold = replace(mine, amount=amount, ports=mine.ports if found is None else found.keys)
+        return ledger.holding(hold), server.ports if found is None else found.numbers
 
     async def _commit(
         self,

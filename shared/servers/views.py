@@ -160,9 +160,10 @@ class ServerView(Out):
 
     @classmethod
     def of(cls, server: Server, observed: ServerObserved | None, *, reveal: dict[str, Any] | None = None) -> ServerView:
-        """The view; secrets are shown only in `reveal`, elsewhere as `null`."""
+        """The view. Secrets are shown only in `reveal`, elsewhere as `null`; what the template hides only with them."""
         status = status_of(server, observed)
-        hidden = dict.fromkeys(server.spec.get("secret_names", ()))
+        values = {**server.variables, **dict.fromkeys(server.spec.get("secret_names", ())), **(reveal or {})}
+        hidden = () if reveal is not None else server.spec.get("hidden_names", ())
         game = next(iter(server.ports.values()), None)
         return cls(
             id=server.id,
@@ -175,7 +176,7 @@ class ServerView(Out):
             ports=server.ports,
             join=join_address(server.join_host, game) if game else None,
             resources=server.resources,
-            variables={**server.variables, **hidden, **(reveal or {})},
+            variables={name: value for name, value in values.items() if name not in hidden},
             revision=server.revision,
             desired=server.desired,
             observed=ObservedView.of(observed),

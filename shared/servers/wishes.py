@@ -18,10 +18,20 @@ from shared.templates.variables import resolve
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """A server's variables: those that may be shown, and those that are sealed."""
+    """A server's variables: those that are kept as they are, and those that are sealed; `hidden` are listed to nobody."""
 
     plain: dict[str, Scalar]
     secret: dict[str, Scalar]
+    hidden: tuple[str, ...] = ()
+
+    def kept(self, sealed: str) -> dict[str, Any]:
+        """Their part of a server's `spec`."""
+        return {
+            "variables": self.plain,
+            "sealed": sealed,
+            "secret_names": sorted(self.secret),
+            "hidden_names": list(self.hidden),
+        }
 
 
 async def complete_template(templates: Templates, org: OrgId, ref: str, version: int | None) -> Found:
@@ -62,4 +72,5 @@ def values_for(template: Template, given: Mapping[str, Any], changed: Mapping[st
     return Values(
         {name: value for name, value in values.items() if name not in secret},
         {name: value for name, value in values.items() if name in secret},
+        tuple(each.name for each in template.variables if not each.visible),
     )
