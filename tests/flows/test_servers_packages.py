@@ -12,12 +12,15 @@ from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F
 from tests.support.servers import Servers
 
 
+OPENTTD_SAVE = "save/autosave/autosave0.sav"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "package", "variables", "protocol", "kept"),
     [
         pytest.param("luanti", "minetest-server", {"SERVER_NAME": "blocks"}, "udp", "worlds/main", id="luanti"),
-        pytest.param("openttd", "openttd", {"MAP_SIZE": 6}, "tcp", "openttd.cfg", id="openttd"),
+        pytest.param("openttd", "openttd", {"MAP_SIZE": 6}, "tcp", OPENTTD_SAVE, id="openttd"),
     ],
 )
 def test_a_game_of_the_distribution_runs_and_stops(
@@ -36,4 +39,7 @@ def test_a_game_of_the_distribution_runs_and_stops(
     assert servers.done(server["id"], "stop")["status"] == "stopped"
     assert (agent.folder / "servers" / server["id"] / "files" / kept).exists()
     assert servers.done(server["id"], "start")["status"] == "running"
+    if kept == OPENTTD_SAVE:
+        lines = servers.lines(server["id"], "Map generated")
+        assert len([line for line in lines if "Map generated" in line]) == 1, "the second start goes on with the world"
     assert servers.done(server["id"], "kill")["status"] == "stopped"

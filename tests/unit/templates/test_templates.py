@@ -41,6 +41,24 @@ def test_a_shipped_template_renders_and_survives_export(key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("teeworlds", "SERVER_NAME"),
+        ("teeworlds", "MOTD"),
+        ("teeworlds", "PASSWORD"),
+        ("counter-strike-2", "SERVER_NAME"),
+    ],
+)
+def test_a_value_that_stands_in_quotes_cannot_end_them(key: str, name: str) -> None:
+    variable = shipped()[key].variable(name)
+    assert variable is not None
+    assert check(variable, "Ann's & Bob's: ünï") == "Ann's & Bob's: ünï"
+    for value in ('x"; sv_rcon_password "mine', "x\\"):
+        with pytest.raises(ValueError, match="does not match"):
+            check(variable, value)
+
+
+@pytest.mark.parametrize(
     ("change", "field"),
     [
         pytest.param({"key": "Not A Slug"}, "key", id="key"),
