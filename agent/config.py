@@ -33,6 +33,7 @@ class Config:
     container_socket: str = "/run/podman/podman.sock"
     install_images: str = ""
     install_network: str = "bridge"
+    contact: str = ""
     game_user: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_reports: int = 20_000

@@ -90,5 +90,6 @@ class Updater:
         from agent.servers.fetch import download
 
         incoming = self._releases.incoming()
-        await download(url, incoming, f"sha256:{manifest.sha256}", limit=min(manifest.size, MAX_RELEASE_BYTES))
+        digest, limit = f"sha256:{manifest.sha256}", min(manifest.size, MAX_RELEASE_BYTES)
+        await download(url, incoming, digest, limit=limit, contact=self._context.config.api_url)
         return incoming

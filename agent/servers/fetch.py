@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from agent import __version__
 from agent.servers.errors import StepFailed
 
 CHUNK: Final = 1024 * 1024
 STALL_SECONDS: Final = 60.0  # without a byte
 MANIFEST_BYTES: Final = 8 * 1024 * 1024
-AGENT: Final = {"User-Agent": "meridian-agent (game server installer)"}
+PROGRAM: Final = f"meridian-agent/{__version__}"
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
@@ -39,9 +40,9 @@ def _allowed(url: str) -> bool:
 
 
 async def download(
-    url: str, target: Path, digest: str, *, limit: int, on_percent: Callable[[int], None] | None = None
+    url: str, target: Path, digest: str, *, limit: int, contact: str, on_percent: Callable[[int], None] | None = None
 ) -> None:
-    """Fetch `url` into `target`; what comes must have the digest ("sha256:<hex>").
+    """Fetch `url` into `target`; what comes must have the digest ("sha256:<hex>"). `contact` is whom it is for.
 
     Raises:
         StepFailed: it cannot be had, is larger than `limit` bytes, or has another digest. Nothing is left behind then.
@@ -55,7 +56,7 @@ async def download(
 
     part = target.with_name(target.name + ".part")
     try:
-        await asyncio.to_thread(_download, url, part, digest, limit, stop, tell)
+        await asyncio.to_thread(_download, url, part, digest, limit, contact, stop, tell)
         part.rename(target)
     finally:
         stop.set()  # a cancelled wait leaves the thread behind: it ends at its next chunk
@@ -63,12 +64,18 @@ async def download(
 
 
 def _download(
-    url: str, part: Path, digest: str, limit: int, stop: threading.Event, tell: Callable[[int], None]
+    url: str,
+    part: Path,
+    digest: str,
+    limit: int,
+    contact: str,
+    stop: threading.Event,
+    tell: Callable[[int], None],
 ) -> None:
     algorithm, _, wanted = digest.partition(":")
     hasher, got, shown = hashlib.new(algorithm, usedforsecurity=False), 0, -1
     try:
-        with _open(url) as reply, part.open("wb") as file:
+        with _open(url, contact) as reply, part.open("wb") as file:
             total = int(reply.headers.get("Content-Length") or 0)
             if total > limit:
                 raise StepFailed(
@@ -92,18 +99,18 @@ def _download(
         raise StepFailed("digest_mismatch", f"{url[:120]} has the {algorithm} {hasher.hexdigest()}, expected {wanted}")
 
 
-async def manifest(url: str) -> Any:
-    """A publisher's JSON.
+async def manifest(url: str, contact: str) -> Any:
+    """A publisher's JSON. `contact` is whom it is for.
 
     Raises:
         StepFailed: it cannot be had, or is not JSON.
     """
-    return await asyncio.to_thread(_manifest, url)
+    return await asyncio.to_thread(_manifest, url, contact)
 
 
-def _manifest(url: str) -> Any:
+def _manifest(url: str, contact: str) -> Any:
     try:
-        with _open(url) as reply:
+        with _open(url, contact) as reply:
             return json.loads(reply.read(MANIFEST_BYTES))
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(url, error) from None
@@ -111,10 +118,12 @@ def _manifest(url: str) -> Any:
         raise StepFailed("bad_manifest", f"{url[:120]} did not answer with JSON", retryable=True) from None
 
 
-def _open(url: str) -> Any:
+def _open(url: str, contact: str) -> Any:
+    """The reply. Publishers ask for the program's name and whom they can turn to (PaperMC refuses calls without)."""
     if not _allowed(url):
         raise StepFailed("insecure_url", f"{url[:120]} is not https")
-    return _opener.open(urllib.request.Request(url, headers=AGENT), timeout=STALL_SECONDS)  # noqa: S310  # checked above
+    headers = {"User-Agent": f"{PROGRAM} ({contact})" if contact else PROGRAM}
+    return _opener.open(urllib.request.Request(url, headers=headers), timeout=STALL_SECONDS)  # noqa: S310  # checked above
 
 
 def _unreachable(url: str, error: Exception) -> StepFailed:

@@ -47,14 +47,16 @@ class Installer:
         builder: Callable[[], GameUser | None] = lambda: None,
         groups: Groups | None = None,
         scripts: ScriptRunner | None = None,
+        contact: str = "",
     ) -> None:
         """Args:
         folder: the agent's.
         builder: whom the programs of steps run as; None is ourselves.
         groups: what bounds them.
         scripts: what runs install scripts, where the driver is containers.
+        contact: whom those can turn to from whom files are fetched.
         """
-        self._builder, self._groups, self._scripts = builder, groups, scripts
+        self._builder, self._groups, self._scripts, self._contact = builder, groups, scripts, contact
         self._work = folder / "work"
         for left in self._work.glob("*"):  # what a killed agent left half done; its programs may run on
             Workshop(left, builder_of(left / "files"), groups).abandon()
@@ -103,7 +105,8 @@ class Installer:
                     progress(int((index + percent / 100) * share), what)
 
                 tell(0)
-                await perform(step, Work(shop, install.step_seconds, output.append, tell, self._scripts))
+                seconds = install.step_seconds
+                await perform(step, Work(shop, seconds, output.append, tell, self._scripts, self._contact))
             progress(90, "check and keep the files")
             return await asyncio.to_thread(self.store.ingest, shop.files, key)
         except StepFailed as error:

@@ -30,11 +30,17 @@ class Preparer:
     """Prepares servers under `folder/servers/<id>`; the content store stands beside them, on the same file system."""
 
     def __init__(
-        self, folder: Path, owners: Owners, driver: Driver, groups: Groups, scripts: ScriptRunner | None = None
+        self,
+        folder: Path,
+        owners: Owners,
+        driver: Driver,
+        groups: Groups,
+        scripts: ScriptRunner | None = None,
+        contact: str = "",
     ) -> None:
         self._servers = folder / "servers"
         self._servers.mkdir(parents=True, exist_ok=True)
-        self.installer = Installer(folder, owners.builder, groups, scripts)
+        self.installer = Installer(folder, owners.builder, groups, scripts, contact)
         self._owners, self._driver = owners, driver
 
     def home(self, server_id: str) -> Path:

@@ -45,6 +45,7 @@ class Work:
     say: Callable[[str], None]
     percent: Callable[[int], None]
     scripts: ScriptRunner | None = None  # where the driver is containers
+    contact: str = ""  # whom those can turn to from whom files are fetched
 
     @property
     def folder(self) -> Path:
@@ -97,7 +98,8 @@ async def _download(step: Download, work: Work) -> None:
 
     target = inside(work.folder, step.path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    await download(step.url, target, step.digest, limit=step.max_mib << 20, on_percent=work.percent)
+    limit = step.max_mib << 20
+    await download(step.url, target, step.digest, limit=limit, contact=work.contact, on_percent=work.percent)
     if step.executable:
         target.chmod(0o755)
 
@@ -106,11 +108,12 @@ async def _release(step: Release, work: Work) -> None:
     from agent.servers.fetch import download
     from agent.servers.releases import published
 
-    url, digest = await published(step)
+    url, digest = await published(step, work.contact)
     work.say(f"{step.project} {step.version}: {url}")
     target = inside(work.folder, step.path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    await download(url, target, digest, limit=MAX_RELEASE_MIB << 20, on_percent=work.percent)
+    limit = MAX_RELEASE_MIB << 20
+    await download(url, target, digest, limit=limit, contact=work.contact, on_percent=work.percent)
 
 
 async def _npm(step: Npm, work: Work) -> None:
