@@ -11,7 +11,6 @@ from tests.support.nodes import AgentProcess
 from tests.support.server_house import agent_, api_, house_, servers_  # noqa: F401  # fixtures
 from tests.support.servers import Servers
 
-
 OPENTTD_SAVE = "save/autosave/autosave0.sav"
 
 

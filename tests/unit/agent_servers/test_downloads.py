@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from agent import __version__
 from agent.servers.errors import StepFailed
 from agent.servers.installer import Installer
 from tests.support.serving import Quiet, serving
@@ -23,8 +24,10 @@ class Files(Quiet):
     """Serves bytes by path; `/away` leads elsewhere."""
 
     content: ClassVar[dict[str, bytes]] = {}
+    callers: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
+        self.callers.add(self.headers["User-Agent"])
         if self.path == "/away":
             self.send_response(302)
             self.send_header("Location", "http://example.com/evil")
@@ -122,11 +125,33 @@ async def test_downloads_that_are_not_what_they_should_be(
 
 
 @pytest.mark.parametrize(
+    ("contact", "wanted"),
+    [
+        pytest.param(
+            "https://games.example.com", f"meridian-agent/{__version__} (https://games.example.com)", id="told"
+        ),
+        pytest.param("", f"meridian-agent/{__version__}", id="none"),
+    ],
+)
+async def test_publishers_are_told_who_fetches_and_whom_they_can_turn_to(
+    tmp_path: Path, files: str, contact: str, wanted: str
+) -> None:
+    Files.callers.clear()
+    home = tmp_path / "agent" / "servers" / "one"
+    home.mkdir(parents=True)
+    await Installer(tmp_path / "agent", contact=contact).install(
+        install(download(files, "/a", b"content")), home, None, quiet
+    )
+    assert Files.callers == {wanted}
+
+
+@pytest.mark.parametrize(
     ("version", "build", "expected"),
     [
         pytest.param("latest", "latest", b"1.21-11", id="newest_version_with_a_stable_build"),
         pytest.param("1.22", "latest", b"1.22-12", id="a_version_without_one"),
         pytest.param("1.21", "10", b"1.21-10", id="a_build"),
+        pytest.param("1.20", "latest", b"1.20-8", id="recommended_is_stable_too"),
         pytest.param("1.21", "99", None, id="no_such_build"),
     ],
 )
@@ -148,7 +173,8 @@ async def test_papers_builds_by_a_publisher_that_answers_as_papermc_does(
 
     Files.content = {}
     answers = {
-        "/paper": {"versions": {"1.22": ["1.22"], "1.21": ["1.21"]}},
+        "/paper": {"versions": {"1.22": ["1.22"], "1.21": ["1.21"], "1.20": ["1.20"]}},
+        "/paper/versions/1.20/builds": [published("1.20", 9, "BETA"), published("1.20", 8, "RECOMMENDED")],
         "/paper/versions/1.22/builds": [published("1.22", 12, "ALPHA")],
         "/paper/versions/1.21/builds": [published("1.21", 11, "STABLE"), published("1.21", 10, "STABLE")],
     }
