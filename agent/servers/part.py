@@ -45,7 +45,9 @@ class ServersPart:
     def __init__(self, context: Context) -> None:
         self._context = context
         config, contact = context.config, context.config.contact or context.config.api_url
-        self._preparer = Preparer(config.path, context.owners, context.driver, find_groups(), _scripts(context), contact)
+        self._preparer = Preparer(
+            config.path, context.owners, context.driver, find_groups(), _scripts(context), contact
+        )
         self._keepers: dict[str, Keeper] = {}
         self._watches: dict[str, ConsoleWatch] = {}
         self._left_over: set[str] = set()  # folders of servers of which nothing else is known: this disk was restored
