@@ -14,6 +14,7 @@ from typing import Protocol
 from local.servicebus.entities import FOREVER_MS, QueueProperties
 
 ACTIVE, DEFERRED, SCHEDULED = 0, 1, 2
+_SLACK = 64  # entries of a heap that are not worth looking for
 
 
 @dataclass(slots=True, eq=False)
@@ -227,6 +228,7 @@ class Queue:
             self.session(message.session_id).messages -= 1
             self.tidy_session(message.session_id)
         self._trim_locks()
+        self._trim_times()
 
     def clear(self) -> None:
         """The queue was deleted: whoever still refers to it finds nothing."""
@@ -292,3 +294,16 @@ class Queue:
             if message is not None and message.token is not None and message.locked_until == until:
                 return
             heapq.heappop(heap)
+
+    def _trim_times(self) -> None:
+        """Drop what the heaps say of messages that have left, once that is most of it.
+
+        A message that lives for a week is taken within a second: what is said of it would stay for the week.
+        """
+        most = 2 * len(self.messages) + _SLACK
+        if len(self._due_expiry) > most:
+            self._due_expiry = [(m.expires_at, m.sequence) for m in self.messages.values() if m.expires_at < FOREVER_MS]
+            heapq.heapify(self._due_expiry)
+        if len(self._due_schedule) > most:
+            self._due_schedule = [(m.visible_at, m.sequence) for m in self.messages.values() if m.state == SCHEDULED]
+            heapq.heapify(self._due_schedule)

@@ -84,6 +84,23 @@ def test_locks_that_are_done_with_leave_no_trace() -> None:
     assert (queue.size, queue.counts, queue.locks) == (0, [0, 0, 0], {})
 
 
+def test_what_has_left_is_not_remembered_until_its_time_comes() -> None:
+    """One message stays, a thousand that would have lived as long go by, and as many that were taken back."""
+    week = 7 * 86_400_000
+    queue = queue_with(message(1, expires_at=week))
+    for number in range(2, 1002):
+        queue.add(message(number, expires_at=week + number))
+        queue.add(message(number + 2000, state=SCHEDULED, visible_at=week + number))
+        queue.remove(queue.messages[number])
+        queue.remove(queue.messages[number + 2000])
+    queue.add(message(5000, state=SCHEDULED, visible_at=week + 5))
+    assert len(queue._due_expiry) < 100
+    assert len(queue._due_schedule) < 100
+    assert queue.next_due() == week
+    assert [one.sequence for one in queue.due_expiry(week + 2000)] == [1]
+    assert [one.sequence for one in queue.due_schedule(week + 2000)] == [5000]
+
+
 def test_a_scheduled_message_gets_its_place_when_its_time_comes() -> None:
     queue = queue_with(message(1, state=SCHEDULED, visible_at=10), message(2))
     late = queue.messages[1]
