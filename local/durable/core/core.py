@@ -67,6 +67,7 @@ class Core:
             hub,
             submit=lambda jobs: self.activities.submit(jobs),
             add_timer=lambda timer: self.timers.add(timer),
+            forget_timers=lambda key: self.timers.forget(key),
             to_entity=lambda entity, event, execution: self.entities.send(entity, event, execution),
         )
         return self._effects

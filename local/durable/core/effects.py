@@ -53,10 +53,12 @@ class Effects:
         hub: Hub,
         submit: Callable[[list[Job]], None],
         add_timer: Callable[[Due], None],
+        forget_timers: Callable[[int], None],
         to_entity: Callable[[str, Event, str | None], None],
     ) -> None:
         self._kernel, self._hub = kernel, hub
-        self._submit, self._add_timer, self._to_entity = submit, add_timer, to_entity
+        self._submit, self._to_entity = submit, to_entity
+        self._add_timer, self._forget_timers = add_timer, forget_timers
         self._watchers: dict[str, list[asyncio.Future[InstanceRow]]] = {}
 
     # -- beginnings
@@ -192,6 +194,7 @@ class Effects:
         store.update(row)
         if active.pending:
             store.delete_pending(row.key)
+            self._forget_timers(row.key)
         for message in active.inbox:
             if message.source == "inbox":
                 store.consume(row.key, [message])

@@ -14,6 +14,7 @@ from local.durable.core.events import TIMER_FIRED, Event, Message
 
 # The wall clock may be set, and the machine may sleep: no wait is longer than this before the clock is read again.
 LONGEST_WAIT_SECONDS = 5.0
+_SLACK = 64  # ended instances that are not worth looking for
 
 
 class Due(NamedTuple):
@@ -37,14 +38,28 @@ class Timers:
     ) -> None:
         self._deliver, self._on_lost, self._now = deliver, on_lost, now
         self._heap: list[Due] = []
+        self._ended: set[int] = set()  # instances whose timers are still in the heap
         self._handle: asyncio.TimerHandle | None = None
         self.last_turn = time.monotonic()
 
     def add(self, timer: Due) -> None:
         """Watch one more timer; its row has been committed, or will be with this turn."""
+        self._ended.discard(timer.key)  # it has been rewound
         heapq.heappush(self._heap, timer)
         if self._handle is None or self._heap[0] is timer:
             self._arm()
+
+    def forget(self, key: int) -> None:
+        """An instance has ended: nobody waits for its timers.
+
+        A flow's deadline lies half an hour ahead, and the flow ends within a second. Its timer would stay for the half hour;
+        so once such timers may be half of the heap they are taken out of it.
+        """
+        self._ended.add(key)
+        if len(self._ended) > max(_SLACK, len(self._heap) // 2):
+            self._heap = [timer for timer in self._heap if timer.key not in self._ended]
+            heapq.heapify(self._heap)
+            self._ended.clear()
 
     def start(self) -> None:
         """Begin to watch the clock."""
@@ -53,6 +68,7 @@ class Timers:
     def clear(self) -> None:
         """Forget every timer and stop."""
         self._heap.clear()
+        self._ended.clear()
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
