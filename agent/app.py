@@ -22,6 +22,7 @@ from agent.config import Config
 from agent.context import Context, Handler, Part
 from agent.drivers.base import Driver
 from agent.drivers.process import ProcessDriver
+from agent.heap import slim_heap
 from agent.identity import NEW_KEY, Identity, IdentityError, check_certificate, command_keys, make_csr, make_key
 from agent.inbox import Inbox
 from agent.link import BrokerLink, slim_tls_buffers
@@ -109,6 +110,7 @@ class Agent:
 
     async def run(self) -> None:
         """Work until `stop` is called or the task is cancelled. Games are started before anyone is asked."""
+        slim_heap()
         slim_tls_buffers()
         for part in self.parts:
             await part.start()

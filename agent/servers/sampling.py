@@ -29,6 +29,8 @@ async def sample(keepers: Mapping[str, Keeper]) -> None:
         await asyncio.sleep(SAMPLE_SECONDS)
         turn += 1
         now = time.time()
+        for gone in meters.keys() - keepers.keys():
+            del meters[gone]
         for server_id, keeper in tuple(keepers.items()):
             server = keeper.known
             if server.running is None or server.state not in ("running", "starting"):
