@@ -7,7 +7,6 @@ same change to the store before it tells anybody.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,7 +89,7 @@ class Queue:
         self.next_sequence = 1
         self.reserved_sequence = 1
         self.duplicates: dict[str, int] = {}
-        self.duplicate_order: deque[tuple[int, str]] = deque()
+        self.duplicate_order: list[tuple[int, str]] = []  # a heap: the window may be made shorter
         self.created_at = self.updated_at = self.accessed_at = 0
         self._due_locks: list[tuple[int, int]] = []
         self._due_expiry: list[tuple[int, int]] = []
@@ -160,13 +159,13 @@ class Queue:
     def remember(self, message_id: str, until: int) -> None:
         """Note an id for duplicate detection."""
         self.duplicates[message_id] = until
-        self.duplicate_order.append((until, message_id))
+        heapq.heappush(self.duplicate_order, (until, message_id))
 
     def forget_duplicates(self, now: int) -> list[str]:
         """Drop the ids whose window is over; returns them."""
         gone = []
         while self.duplicate_order and self.duplicate_order[0][0] <= now:
-            _, message_id = self.duplicate_order.popleft()
+            _, message_id = heapq.heappop(self.duplicate_order)
             if self.duplicates.get(message_id, now + 1) <= now:
                 del self.duplicates[message_id]
                 gone.append(message_id)

@@ -123,6 +123,14 @@ def test_the_window_of_duplicates() -> None:
     assert queue.forget_duplicates(300) == ["a"]
 
 
+def test_a_window_that_was_made_shorter_does_not_wait_for_the_longer_one() -> None:
+    queue = queue_with()
+    queue.remember("under the old window", 3_600)
+    queue.remember("under the new one", 300)
+    assert queue.forget_duplicates(300) == ["under the new one"]
+    assert queue.is_duplicate("under the old window", 3_599)
+
+
 def test_sessions_have_lanes_of_their_own_and_go_when_they_are_empty() -> None:
     queue = queue_with(message(1, session_id="a"), message(2, session_id="b"), requires_session=True)
     assert queue.take(queue.lane, 1) is None
