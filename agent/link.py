@@ -170,7 +170,7 @@ class BrokerLink:
         async with asyncio.TaskGroup() as group:
             for sequence, content in batch:
                 group.create_task(connection.send(sender, _report_message(identity, sequence, content)))
-        self._storage.delivered([sequence for sequence, _ in batch])
+        self._storage.delivered(batch[0][0], batch[-1][0])  # the oldest, without a gap: none comes in between
         return True
 
     # ---------------------------------------------------------------- papers

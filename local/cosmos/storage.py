@@ -58,6 +58,8 @@ class Storage:
         try:
             yield reader
         finally:
+            # The pages of a long query are megabytes, and the next commit makes them worthless: SQLite would keep them.
+            reader.execute("PRAGMA shrink_memory")
             if len(self._idle) < READERS:
                 self._idle.append(reader)
             else:

@@ -44,7 +44,7 @@ class ReportRefused(Fault):
     kind, code, title = Kind.FORBIDDEN, "report_refused", "The report does not hold"
 
 
-MAX_SEEN: Final = 20_000
+MAX_SEEN: Final = 1_000  # what comes again comes within seconds: a lock that ran out, an agent whose line broke
 #: What may go well when the message comes again: something behind does not answer, or many writers met.
 AGAIN: Final = frozenset({Kind.UNAVAILABLE, Kind.PRECONDITION_FAILED})
 #: What a signed report can say that no handler expects (a time in the year 3,000,000). It will not do better a second time,

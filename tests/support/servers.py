@@ -12,16 +12,16 @@ from tests.support.waiting import until
 FINAL = ("succeeded", "failed", "cancelled", "timed_out")
 
 
-def online_with_own_ports(api: ApiClient, node_id: str) -> None:
-    """Wait for a node, and give it ports that no other test's node on this machine hands out."""
+def online_with_own_ports(api: ApiClient, node_id: str, count: int = 50) -> None:
+    """Wait for a node, and give it so many ports that no other test's node on this machine hands out."""
     path = f"/v1/nodes/{node_id}"
     until(lambda: api.get(path).json()["presence"] == "online", "the node is online")
     for _ in range(50):
         first = 10_000 + 50 * random.randrange(280)
-        if all(map(is_free, range(first, first + 30))):
+        if all(map(is_free, range(first, first + count - 20))):
             break
     more = {"overcommit_cpu": 20}  # tests wait more than they compute
-    changed = api.change("PATCH", path, {"port_ranges": [{"first": first, "last": first + 49}], **more})
+    changed = api.change("PATCH", path, {"port_ranges": [{"first": first, "last": first + count - 1}], **more})
     assert changed.status_code == 200, changed.text
 
 

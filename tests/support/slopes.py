@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 # Two-sided 95 % of Student's t by degrees of freedom; beyond the table it is near the normal's.
 _T95 = {3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 12: 2.18, 15: 2.13, 20: 2.09, 30: 2.04}
@@ -17,6 +18,12 @@ class Slope:
     value: float
     low: float
     high: float
+
+    def verdict(self, most: float) -> Literal["flat", "grows", "unclear"]:
+        """Against the most that it may grow in a minute: only an interval that lies on one side of that says anything."""
+        if self.high < most:
+            return "flat"
+        return "grows" if self.low > most else "unclear"
 
     def __str__(self) -> str:
         return f"{self.value:+.1f} ({self.low:+.1f} to {self.high:+.1f})"

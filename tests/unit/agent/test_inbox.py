@@ -209,7 +209,8 @@ async def test_with_the_disk_full_nothing_is_acknowledged_and_nothing_dies(desk:
     for _ in range(10):
         desk.outbox.event("test", "x" * 2000)  # lost, and logged
     assert len(desk.reports()) < 10
-    desk.storage.delivered([sequence for sequence, _ in desk.storage.reports(10)])
+    waiting = [sequence for sequence, _ in desk.storage.reports(10)]
+    desk.storage.delivered(waiting[0], waiting[-1])
     make_room(desk.storage)
     reports = await desk.take(sealed(a_command()))
     assert [report.payload["status"] for report in reports] == ["succeeded"]

@@ -42,7 +42,7 @@ def test_room_is_bounded_in_bytes(storage: Storage) -> None:
 
 def test_sequence_numbers_are_never_used_again(tmp_path: Path, storage: Storage) -> None:
     storage.add_report(lambda n: f"{n}", keep=True)
-    storage.delivered([1])
+    storage.delivered(1, 1)
     storage.close()
     again = Storage(tmp_path / "agent.db")
     again.add_report(lambda n: f"{n}", keep=True)
