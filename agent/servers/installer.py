@@ -16,7 +16,7 @@ from agent.drivers.group import Groups
 from agent.owners import GameUser, builder_of
 from agent.servers.errors import StepFailed
 from agent.servers.steps import Work, describe, perform
-from agent.servers.store import ContentStore, Image, Owner
+from agent.servers.store import ContentStore, Image, Mark, Owner, mark_of, read_image
 from agent.servers.tools import TAIL_LINES
 from agent.servers.workshop import Workshop
 from shared.messaging.codec import to_wire
@@ -25,7 +25,7 @@ from shared.messaging.server_install import Install
 if TYPE_CHECKING:
     from agent.servers.scripts import ScriptRunner
 
-INSTALLED: Final = "installed.json"  # beside the server's folder: what was laid out, and when
+INSTALLED: Final = "installed.json"  # beside the server's folder: which image was laid out, and what is not as it says
 Progress = Callable[[int, str], None]  # percent, and what is being done
 
 
@@ -82,17 +82,23 @@ class Installer:
         Raises:
             StepFailed: a step failed; what was installed before is untouched.
         """
+        heard = deque(maxlen=TAIL_LINES) if output is None else output
+        image, reused = await self._image(install, progress, heard)
+        progress(95, "lay out the files")
+        try:
+            await asyncio.to_thread(self._lay, image, install, home, owner)
+        except FileNotFoundError:  # somebody has taken a content out of the store
+            self.store.doubt(image)
+            image, reused = await self._image(install, progress, heard)
+            await asyncio.to_thread(self._lay, image, install, home, owner)
+        return Installed(image.key, install.generation, reused)
+
+    async def _image(self, install: Install, progress: Progress, output: deque[str]) -> tuple[Image, bool]:
+        """What the steps make, and whether it was there already."""
         key = image_key(install)
         async with self._locks[key]:
             image = None if install.fresh else await asyncio.to_thread(self.store.find, key)
-            reused = image is not None
-            if image is None:
-                image = await self._build(
-                    install, key, progress, deque(maxlen=TAIL_LINES) if output is None else output
-                )
-        progress(95, "lay out the files")
-        await asyncio.to_thread(self._lay, image, install, home, owner)
-        return Installed(key, install.generation, reused)
+            return (image, True) if image else (await self._build(install, key, progress, output), False)
 
     async def _build(self, install: Install, key: str, progress: Progress, output: deque[str]) -> Image:
         shop = Workshop(self._work / key, self._user(), self._groups)
@@ -125,16 +131,19 @@ class Installer:
     def _lay(self, image: Image, install: Install, home: Path, owner: Owner | None) -> None:
         files, record = home / "files", home / INSTALLED
         files.mkdir(parents=True, exist_ok=True)
-        before = _read_record(record)
+        before = _laid_before(home)
         keep = frozenset(path for path in before if _changed(files / path, before[path]))
         for path in before.keys() - {entry.path for entry in image.files} - keep:
             (files / path).unlink(missing_ok=True)
-        self.store.lay(image, files, install.writable, owner, keep)
-        laid = {entry.path: _mark(files / entry.path) for entry in image.files if entry.path not in keep}
-        laid |= {path: before[path] for path in keep}
+        own = self.store.lay(image, files, install.writable, owner, keep) | {path: before[path] for path in keep}
+        listing = _listing(home, image.key)
+        self.store.share(image, listing)
         temporary = record.with_suffix(".new")
-        temporary.write_text(json.dumps({"key": image.key, "generation": install.generation, "files": laid}))
+        temporary.write_text(json.dumps({"key": image.key, "generation": install.generation, "files": own}))
         temporary.rename(record)
+        for old in home.glob(_listing(home, "*").name):
+            if old != listing:
+                old.unlink()
 
 
 def image_key(install: Install) -> str:
@@ -151,23 +160,25 @@ def installed_generation(home: Path) -> int:
         return 0
 
 
-def _read_record(record: Path) -> dict[str, list[int]]:
+def _listing(home: Path, key: str) -> Path:
+    """The image's list of files, as the store has it: a link, so that the record of each server stays small."""
+    return home / f"image-{key}.json"
+
+
+def _laid_before(home: Path) -> dict[str, Mark]:
+    """What an earlier install laid out, with the marks that it had then."""
     try:
-        found = json.loads(record.read_bytes())["files"]
-    except (FileNotFoundError, ValueError, KeyError):
+        record = json.loads((home / INSTALLED).read_bytes())
+        image = read_image(_listing(home, record["key"]))
+        shared = {entry.path: entry.mark for entry in image.files} if image is not None else {}
+        return shared | dict(record["files"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
-def _mark(path: Path) -> list[int]:
-    """Size and time: what a file has until somebody writes to it."""
-    found = path.lstat()
-    return [found.st_size, found.st_mtime_ns]
-
-
-def _changed(path: Path, mark: list[int]) -> bool:
+def _changed(path: Path, mark: Mark) -> bool:
     """Whether the game (or a member) has written to an installed file since."""
     try:
-        return _mark(path) != list(mark)
+        return mark_of(path) != list(mark)
     except FileNotFoundError:
         return False

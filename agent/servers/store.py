@@ -7,12 +7,13 @@ A server's file is a reflink where the file system has them, else a hard link to
 in place are copied. Objects are read-only (0444), so a game that opens one for writing is refused; one that writes a
 new file and renames it over gets a file of its own. The one who is not refused is root: for games that run as root
 everything is copied, unless reflinks keep the contents apart anyway.
+
+Whether every content is as it was stored is looked at once in an agent's life, and each time where games run as the agent's
+own user, who could make a content writable: a look takes a third as long as laying the files out.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import fnmatch
 import hashlib
 import json
@@ -23,21 +24,28 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal, NamedTuple
 
-FICLONE: Final = 0x40049409  # ioctl_ficlone(2)
+from agent.servers.laying import clone, copy_one, link_all, make_folders
+
 Linking = Literal["reflink", "hardlink", "copy"]
 Owner = tuple[int, int]
+Mark = list[int]  # size and time (ns) of a file: what it has until somebody writes to it
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of an image."""
+class Entry(NamedTuple):
+    """One file of an image; `changed_ns` is the time of its content."""
 
     path: str
     digest: str
     size: int
     executable: bool
+    changed_ns: int
+
+    @property
+    def mark(self) -> Mark:
+        """Of a file that is a link to the content."""
+        return [self.size, self.changed_ns]
 
     @property
     def object_name(self) -> str:
@@ -68,6 +76,7 @@ class ContentStore:
         self._objects.mkdir(parents=True, exist_ok=True, mode=0o755)
         self._images.mkdir(parents=True, exist_ok=True)
         self._reflinks = self._try_reflink(folder)
+        self._sound: set[str] = set()  # keys of images that need no second look
 
     def linking(self, owner: Owner | None) -> Linking:
         """How files are laid out for games of that user."""
@@ -78,33 +87,51 @@ class ContentStore:
 
     def find(self, key: str) -> Image | None:
         """The image, if it is here and every object is as it was stored. A damaged object is thrown away."""
-        try:
-            raw = json.loads((self._images / f"{key}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+        image = read_image(self._file(key))
+        if image is None or (key not in self._sound and not self._look_at(image)):
             return None
-        image = Image(
-            key,
-            tuple(raw["folders"]),
-            tuple(Entry(*row) for row in raw["files"]),
-            tuple((path, target) for path, target in raw["links"]),
-        )
-        return image if self._sound(image, raw["made_at"]) else None
+        self._vouch(key)
+        return image
 
-    def _sound(self, image: Image, made_at: float) -> bool:
-        """A stat for each object: a size or a time that changed after the image was made is damage."""
-        sound, base = True, f"{self._objects}/"
-        for entry in image.files:
-            try:
-                found = os.stat(base + entry.object_name)  # noqa: PTH116  # measured: thousands of these
-            except FileNotFoundError:
-                sound = False
-                continue
-            if found.st_size != entry.size or found.st_mtime > made_at:
-                path = self._objects / entry.object_name
-                if found.st_size != entry.size or _digest(path) != entry.digest:
-                    path.unlink()
+    def share(self, image: Image, path: Path) -> None:
+        """Let the image's own list of files stand at `path`, too: it says what was laid out, without being written again."""
+        path.unlink(missing_ok=True)
+        path.hardlink_to(self._file(image.key))
+
+    def _file(self, key: str) -> Path:
+        return self._images / f"{key}.json"
+
+    def _vouch(self, key: str) -> None:
+        if os.geteuid() == 0:  # nobody but root can change a content of root's
+            self._sound.add(key)
+
+    def doubt(self, image: Image) -> None:
+        """It turned out that something is missing: the next `find` looks."""
+        self._sound.discard(image.key)
+
+    def _look_at(self, image: Image) -> bool:
+        """A stat for each content: another size or time than it was stored with is damage, unless it is the same all the same."""
+        sound, objects = True, os.open(self._objects, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for entry in image.files:
+                try:
+                    found = os.stat(entry.object_name, dir_fd=objects)
+                except FileNotFoundError:
                     sound = False
+                    continue
+                if (found.st_size, found.st_mtime_ns) != (entry.size, entry.changed_ns):
+                    sound = self._mend(entry, found.st_size) and sound
+        finally:
+            os.close(objects)
         return sound
+
+    def _mend(self, entry: Entry, size: int) -> bool:
+        path = self._objects / entry.object_name
+        if size == entry.size and _digest(path) == entry.digest:
+            os.utime(path, ns=(entry.changed_ns, entry.changed_ns))
+            return True
+        path.unlink()
+        return False
 
     def ingest(self, folder: Path, key: str) -> Image:
         """Take everything in `folder` (ours, on the same file system) into the store; the folder is used up."""
@@ -123,33 +150,30 @@ class ContentStore:
                     files.append(self._take(path, relative))
         image = Image(key, tuple(sorted(folders)), tuple(sorted(files, key=lambda e: e.path)), tuple(sorted(links)))
         self._write_image(image)
+        self._vouch(key)
         shutil.rmtree(folder, ignore_errors=True)
         return image
 
     def _take(self, path: Path, relative: str) -> Entry:
-        executable = bool(path.stat().st_mode & stat.S_IXUSR)
-        entry = Entry(relative, _digest(path), path.stat().st_size, executable)
+        found = path.stat()
+        executable = bool(found.st_mode & stat.S_IXUSR)
+        entry = Entry(relative, _digest(path), found.st_size, executable, found.st_mtime_ns)
         place = self._objects / entry.object_name
-        if not place.exists():
-            place.parent.mkdir(exist_ok=True)
-            path.chmod(0o555 if executable else 0o444)
-            path.rename(place)
+        if place.exists() and (known := place.stat()).st_size == entry.size:
+            return entry._replace(changed_ns=known.st_mtime_ns)
+        place.parent.mkdir(exist_ok=True)
+        path.chmod(0o555 if executable else 0o444)
+        path.rename(place)
         return entry
 
     def _write_image(self, image: Image) -> None:
-        times = ((self._objects / entry.object_name).stat().st_mtime for entry in image.files)
-        raw = {
-            "folders": image.folders,
-            "files": [[e.path, e.digest, e.size, e.executable] for e in image.files],
-            "links": image.links,
-            "made_at": max(times, default=0.0),
-        }
+        raw = {"key": image.key, "folders": image.folders, "files": image.files, "links": image.links}
         temporary = self._images / f".{image.key}.new"
         with temporary.open("w") as file:
             json.dump(raw, file, separators=(",", ":"))
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(self._images / f"{image.key}.json")
+        temporary.rename(self._file(image.key))  # never written into: servers have links to it
 
     def lay(
         self,
@@ -158,48 +182,44 @@ class ContentStore:
         writable: Iterable[str] = (),
         owner: Owner | None = None,
         keep: frozenset[str] = frozenset(),
-    ) -> None:
-        """Lay the image out in `folder`; paths in `keep` are left as they are there."""
-        linking, patterns = self.linking(owner), tuple(writable)
-        folder.mkdir(parents=True, exist_ok=True)
-        for relative in ("", *image.folders):
-            path = folder / relative
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-            path.mkdir(exist_ok=True)
-            if owner is not None:
-                os.chown(path, *owner)
-        base, objects = str(folder), str(self._objects)
-        writable_path = re.compile("|".join(map(fnmatch.translate, patterns))).match if patterns else None
+    ) -> dict[str, Mark]:
+        """Lay the image out in `folder`; paths in `keep` are left as they are there. The marks of files that are the server's own.
+
+        Raises:
+            FileNotFoundError: a content has gone missing.
+        """
+        make_folders(folder, image.folders, owner)
+        patterns = "|".join(map(fnmatch.translate, writable))
+        writes = re.compile(patterns).match if patterns else None
+        shares = self.linking(owner) == "hardlink"
+        shared: list[Entry] = []
+        own: list[Entry] = []
         for entry in image.files:
-            if entry.path in keep:
-                continue
-            source, target = f"{objects}/{entry.object_name}", f"{base}/{entry.path}"
-            own = writable_path is not None and writable_path(entry.path) is not None
-            if not own and linking == "hardlink":
-                try:
-                    os.link(source, target)  # measured: thousands of these
-                    continue
-                except FileExistsError:
-                    pass  # replaced below
-            _place(source, target, "reflink" if own and self._reflinks else "copy" if own else linking)
-            if own or linking != "hardlink":
-                _release(target, entry.executable, owner)
+            if entry.path not in keep:
+                (shared if shares and (writes is None or writes(entry.path) is None) else own).append(entry)
+        crowded = set(link_all(self._objects, folder, shared))
+        own += [entry for entry in shared if entry.path in crowded]
+        marks = {}
+        for entry in own:
+            source, target = f"{self._objects}/{entry.object_name}", f"{folder}/{entry.path}"
+            copy_one(source, target, entry.executable, owner, reflink=self._reflinks)
+            marks[entry.path] = mark_of(target)
         for relative, destination in image.links:
             link = folder / relative
             link.unlink(missing_ok=True)
             link.symlink_to(destination)
+        return marks
 
     def collect(self, used: Iterable[str]) -> int:
         """Throw away images that no server uses and objects that no image has; the bytes that became free."""
         kept, freed = set(used), 0
         needed: set[str] = set()
         for path in self._images.glob("*.json"):
-            if path.stem not in kept:
+            image = read_image(path) if path.stem in kept else None
+            if image is None:
                 path.unlink()
-                continue
-            raw = json.loads(path.read_bytes())
-            needed |= {Entry(*row).object_name for row in raw["files"]}
+            else:
+                needed |= {entry.object_name for entry in image.files}
         for path in self._objects.glob("*/*"):
             if f"{path.parent.name}/{path.name}" not in needed:
                 freed += path.stat().st_size if path.stat().st_nlink == 1 else 0
@@ -211,7 +231,7 @@ class ContentStore:
         one, two = folder / ".reflink-a", folder / ".reflink-b"
         try:
             one.write_bytes(b"x" * 4096)
-            _reflink(str(one), str(two))
+            clone(str(one), str(two))
         except OSError:
             return False
         else:
@@ -221,28 +241,24 @@ class ContentStore:
             two.unlink(missing_ok=True)
 
 
-def _place(source: str, target: str, linking: Linking) -> None:
-    """Put a content at its place; whatever stood there is replaced, never written into."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(target)  # noqa: PTH108  # measured: thousands of these
-    if linking == "hardlink":
-        os.link(source, target)
-    elif linking == "reflink":
-        _reflink(source, target)
-    else:
-        shutil.copyfile(source, target)
+def read_image(path: Path) -> Image | None:
+    """An image's list of files; None where there is none, or an earlier release wrote it."""
+    try:
+        raw = json.loads(path.read_bytes())
+        files = tuple(map(Entry._make, raw["files"]))
+        return Image(raw["key"], tuple(raw["folders"]), files, tuple((name, target) for name, target in raw["links"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _reflink(source: str, target: str) -> None:
-    with open(source, "rb") as one, open(target, "xb") as two:  # noqa: PTH123  # measured: 3,000 of these
-        fcntl.ioctl(two.fileno(), FICLONE, one.fileno())
+def mark_of(path: Path | str) -> Mark:
+    """The mark of a file as it is now.
 
-
-def _release(path: str, executable: bool, owner: Owner | None) -> None:
-    """A file that is the server's own may be written by its game."""
-    os.chmod(path, 0o755 if executable else 0o644)  # noqa: PTH101
-    if owner is not None:
-        os.chown(path, *owner)
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = os.lstat(path)
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _digest(path: Path) -> str:
