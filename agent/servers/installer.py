@@ -91,6 +91,7 @@ class Installer:
             self.store.doubt(image)
             image, reused = await self._image(install, progress, heard)
             await asyncio.to_thread(self._lay, image, install, home, owner)
+        asyncio.get_running_loop().run_in_executor(None, self.store.prepare, image, owner)  # nobody waits for that
         return Installed(image.key, install.generation, reused)
 
     async def _image(self, install: Install, progress: Progress, output: deque[str]) -> tuple[Image, bool]:

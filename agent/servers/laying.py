@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,14 +20,12 @@ FICLONE: Final = 0x40049409  # ioctl_ficlone(2)
 #: Fewer links than that are made sooner than a thread begins.
 WORTH_A_THREAD: Final = 500
 MOST_THREADS: Final = 4  # the kernel lets links in different folders be made at once, to a degree
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def make_folders(folder: Path, names: Iterable[str], owner: Owner | None) -> None:
-    """Make the folder and those in it, the server's own; a file or a link that stands there instead makes way."""
+def make_folders(folder: Path, names: Iterable[str]) -> None:
+    """Make the folder and those in it; a file or a link that stands there instead makes way."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = os.open(folder, _FOLDER)
-    try:
+    with _opened(folder) as place:
         for name in names:
             try:
                 os.mkdir(name, dir_fd=place)
@@ -35,10 +33,31 @@ def make_folders(folder: Path, names: Iterable[str], owner: Owner | None) -> Non
                 if not stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
                     os.unlink(name, dir_fd=place)
                     os.mkdir(name, dir_fd=place)
-            if owner is not None:
-                os.chown(name, *owner, dir_fd=place, follow_symlinks=False)
-        if owner is not None:
-            os.fchown(place, *owner)
+
+
+def give_folders(folder: Path, names: Iterable[str], owner: Owner | None) -> None:
+    """Make the folder and those in it the server's own."""
+    if owner is None:
+        return
+    with _opened(folder) as place:
+        for name in names:
+            os.chown(name, *owner, dir_fd=place, follow_symlinks=False)
+        os.fchown(place, *owner)
+
+
+def make_links(folder: Path, links: Iterable[tuple[str, str]]) -> None:
+    """Make the symbolic links (where, and what they say)."""
+    for relative, destination in links:
+        link = folder / relative
+        link.unlink(missing_ok=True)
+        link.symlink_to(destination)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield place
     finally:
         os.close(place)
 
@@ -53,10 +72,7 @@ def link_all(objects: Path, folder: Path, files: Sequence[Entry]) -> list[str]:
     names = [(entry.object_name, entry.path) for entry in files]
     share = max(1, -(-len(files) // threads))
     parts = [names[first : first + share] for first in range(0, len(files), share)]
-    with contextlib.ExitStack() as held:
-        source, target = (os.open(each, _FOLDER) for each in (objects, folder))
-        held.callback(os.close, source)
-        held.callback(os.close, target)
+    with _opened(objects) as source, _opened(folder) as target:
         if threads == 1:
             return [path for part in parts for path in _link(source, target, part)]
         with ThreadPoolExecutor(threads) as pool:

@@ -2,6 +2,7 @@
 
     objects/<2 hex>/<sha256>[.x]   the contents, read-only, `.x` when executable
     images/<key>.json              what one list of steps made: paths with their contents
+    spares/<key>-<time>/           such an image laid out already, for the next server (see `spares`)
 
 A server's file is a reflink where the file system has them, else a hard link to the object; files that the game writes
 in place are copied. Objects are read-only (0444), so a game that opens one for writing is refused; one that writes a
@@ -22,11 +23,12 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from agent.servers.laying import clone, copy_one, link_all, make_folders
+from agent.servers.laying import clone, copy_one, give_folders, link_all, make_folders, make_links
+from agent.servers.spares import Spares
 
 Linking = Literal["reflink", "hardlink", "copy"]
 Owner = tuple[int, int]
@@ -55,12 +57,13 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a list of install steps made: folders, files, symbolic links."""
+    """What a list of install steps made: folders, files, symbolic links. `made_ns` is the time of its list."""
 
     key: str
     folders: tuple[str, ...]
     files: tuple[Entry, ...]
     links: tuple[tuple[str, str], ...]
+    made_ns: int = 0
 
     @property
     def size(self) -> int:
@@ -76,6 +79,7 @@ class ContentStore:
         self._objects.mkdir(parents=True, exist_ok=True, mode=0o755)
         self._images.mkdir(parents=True, exist_ok=True)
         self._reflinks = self._try_reflink(folder)
+        self._spares = Spares(folder / "spares", self._objects)
         self._sound: set[str] = set()  # keys of images that need no second look
 
     def linking(self, owner: Owner | None) -> Linking:
@@ -108,6 +112,13 @@ class ContentStore:
     def doubt(self, image: Image) -> None:
         """It turned out that something is missing: the next `find` looks."""
         self._sound.discard(image.key)
+        self._spares.drop(image.key)
+
+    def prepare(self, image: Image, owner: Owner | None) -> None:
+        """Have the image laid out for the next server, where that is done by links."""
+        listed = self._file(image.key)
+        if self.linking(owner) == "hardlink" and listed.exists() and listed.stat().st_mtime_ns == image.made_ns:
+            self._spares.make(image)
 
     def _look_at(self, image: Image) -> bool:
         """A stat for each content: another size or time than it was stored with is damage, unless it is the same all the same."""
@@ -149,10 +160,10 @@ class ContentStore:
                 elif path.is_file():
                     files.append(self._take(path, relative))
         image = Image(key, tuple(sorted(folders)), tuple(sorted(files, key=lambda e: e.path)), tuple(sorted(links)))
-        self._write_image(image)
+        made_ns = self._write_image(image)
         self._vouch(key)
         shutil.rmtree(folder, ignore_errors=True)
-        return image
+        return replace(image, made_ns=made_ns)
 
     def _take(self, path: Path, relative: str) -> Entry:
         found = path.stat()
@@ -166,7 +177,7 @@ class ContentStore:
         path.rename(place)
         return entry
 
-    def _write_image(self, image: Image) -> None:
+    def _write_image(self, image: Image) -> int:
         raw = {"key": image.key, "folders": image.folders, "files": image.files, "links": image.links}
         temporary = self._images / f".{image.key}.new"
         with temporary.open("w") as file:
@@ -174,6 +185,7 @@ class ContentStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._file(image.key))  # never written into: servers have links to it
+        return self._file(image.key).stat().st_mtime_ns
 
     def lay(
         self,
@@ -188,7 +200,6 @@ class ContentStore:
         Raises:
             FileNotFoundError: a content has gone missing.
         """
-        make_folders(folder, image.folders, owner)
         patterns = "|".join(map(fnmatch.translate, writable))
         writes = re.compile(patterns).match if patterns else None
         shares = self.linking(owner) == "hardlink"
@@ -197,17 +208,17 @@ class ContentStore:
         for entry in image.files:
             if entry.path not in keep:
                 (shared if shares and (writes is None or writes(entry.path) is None) else own).append(entry)
-        crowded = set(link_all(self._objects, folder, shared))
-        own += [entry for entry in shared if entry.path in crowded]
+        if not (shared and not keep and self._spares.take(image, folder, owner)):
+            make_folders(folder, image.folders)
+            give_folders(folder, image.folders, owner)
+            crowded = set(link_all(self._objects, folder, shared))
+            own += [entry for entry in shared if entry.path in crowded]
+            make_links(folder, image.links)
         marks = {}
         for entry in own:
             source, target = f"{self._objects}/{entry.object_name}", f"{folder}/{entry.path}"
             copy_one(source, target, entry.executable, owner, reflink=self._reflinks)
             marks[entry.path] = mark_of(target)
-        for relative, destination in image.links:
-            link = folder / relative
-            link.unlink(missing_ok=True)
-            link.symlink_to(destination)
         return marks
 
     def collect(self, used: Iterable[str]) -> int:
@@ -218,6 +229,7 @@ class ContentStore:
             image = read_image(path) if path.stem in kept else None
             if image is None:
                 path.unlink()
+                self._spares.drop(path.stem)
             else:
                 needed |= {entry.object_name for entry in image.files}
         for path in self._objects.glob("*/*"):
@@ -244,9 +256,10 @@ class ContentStore:
 def read_image(path: Path) -> Image | None:
     """An image's list of files; None where there is none, or an earlier release wrote it."""
     try:
-        raw = json.loads(path.read_bytes())
+        raw, made_ns = json.loads(path.read_bytes()), path.stat().st_mtime_ns
         files = tuple(map(Entry._make, raw["files"]))
-        return Image(raw["key"], tuple(raw["folders"]), files, tuple((name, target) for name, target in raw["links"]))
+        links = tuple((name, target) for name, target in raw["links"])
+        return Image(raw["key"], tuple(raw["folders"]), files, links, made_ns)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

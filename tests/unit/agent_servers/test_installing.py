@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from tests.unit.agent_servers.installs import install, quiet
 WRITE = {"kind": "write", "path": "bin/game", "content": "v1", "executable": True}
 CONFIG = {"kind": "write", "path": "cfg/game.ini", "content": "a=1"}
 NOBODY = (65_534, 65_534)
+
+
+def nothing_prepared(home: Path) -> None:
+    shutil.rmtree(home.parents[1] / "store" / "spares")
 
 
 async def test_equal_steps_are_run_once_and_shared(installer: Installer, home: Path) -> None:
@@ -97,6 +102,7 @@ async def test_a_damaged_content_is_found_and_made_anew(installer: Installer, ho
 async def test_a_content_that_was_taken_away_is_made_anew(installer: Installer, home: Path) -> None:
     wanted = install(WRITE, CONFIG)
     await installer.install(wanted, home, NOBODY, quiet)
+    nothing_prepared(home)
     next(path for path in (home.parents[1] / "store/objects").glob("*/*")).unlink()
     again = await installer.install(wanted, home.with_name("two"), NOBODY, quiet)
     assert not again.reused
@@ -123,6 +129,7 @@ async def test_a_content_with_as_many_names_as_the_file_system_allows_is_copied(
     wanted = install(WRITE)
     await installer.install(wanted, home, NOBODY, quiet)
     content = next(path for path in (home.parents[1] / "store/objects").glob("*/*"))
+    nothing_prepared(home)
     names = home.parents[1] / "names"
     names.mkdir()
     try:
