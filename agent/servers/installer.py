@@ -66,6 +66,9 @@ class Installer:
         shutil.rmtree(folder / "cache", ignore_errors=True)  # of releases that let all builds share one
         self.store = ContentStore(folder / "store")
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.preparing: asyncio.Future[None] | None = (
+            None  # the next server's files are laid out; no install waits for it
+        )
 
     async def install(
         self, install: Install, home: Path, owner: Owner | None, progress: Progress, output: deque[str] | None = None
@@ -91,7 +94,7 @@ class Installer:
             self.store.doubt(image)
             image, reused = await self._image(install, progress, heard)
             await asyncio.to_thread(self._lay, image, install, home, owner)
-        asyncio.get_running_loop().run_in_executor(None, self.store.prepare, image, owner)  # nobody waits for that
+        self.preparing = asyncio.get_running_loop().run_in_executor(None, self.store.prepare, image, owner)
         return Installed(image.key, install.generation, reused)
 
     async def _image(self, install: Install, progress: Progress, output: deque[str]) -> tuple[Image, bool]:

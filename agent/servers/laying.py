@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -75,6 +74,8 @@ def link_all(objects: Path, folder: Path, files: Sequence[Entry]) -> list[str]:
     with _opened(objects) as source, _opened(folder) as target:
         if threads == 1:
             return [path for part in parts for path in _link(source, target, part)]
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(threads) as pool:
             return [path for left in pool.map(lambda part: _link(source, target, part), parts) for path in left]
 

@@ -23,7 +23,9 @@ CONFIG = {"kind": "write", "path": "cfg/game.ini", "content": "a=1"}
 NOBODY = (65_534, 65_534)
 
 
-def nothing_prepared(home: Path) -> None:
+async def nothing_prepared(installer: Installer, home: Path) -> None:
+    assert installer.preparing is not None
+    await installer.preparing
     shutil.rmtree(home.parents[1] / "store" / "spares")
 
 
@@ -102,7 +104,7 @@ async def test_a_damaged_content_is_found_and_made_anew(installer: Installer, ho
 async def test_a_content_that_was_taken_away_is_made_anew(installer: Installer, home: Path) -> None:
     wanted = install(WRITE, CONFIG)
     await installer.install(wanted, home, NOBODY, quiet)
-    nothing_prepared(home)
+    await nothing_prepared(installer, home)
     next(path for path in (home.parents[1] / "store/objects").glob("*/*")).unlink()
     again = await installer.install(wanted, home.with_name("two"), NOBODY, quiet)
     assert not again.reused
@@ -129,7 +131,7 @@ async def test_a_content_with_as_many_names_as_the_file_system_allows_is_copied(
     wanted = install(WRITE)
     await installer.install(wanted, home, NOBODY, quiet)
     content = next(path for path in (home.parents[1] / "store/objects").glob("*/*"))
-    nothing_prepared(home)
+    await nothing_prepared(installer, home)
     names = home.parents[1] / "names"
     names.mkdir()
     try:
