@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,24 +15,26 @@ from shared.platform.errors import Fault
 from shared.platform.ids import OrgId
 from shared.servers.flows import start_flow
 from shared.tasks.models import Task, TaskState
-from shared.tasks.rules import LEFT_BEHIND, SWEEP_EVERY
+from shared.tasks.rules import LEFT_BEHIND, sweeps
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]
 _log = logging.getLogger("meridian.tasks")
 
-SCHEDULE: Final = f"15 */{SWEEP_EVERY // timedelta(minutes=1)} * * * *"
+_BEGAN: Final = time.monotonic()
 GRACE: Final = timedelta(minutes=2)  # the flow itself ends its task at the deadline
 
 
-@blueprint.timer_trigger(arg_name="timer", schedule=SCHEDULE, run_on_startup=False, use_monitor=False)
+@blueprint.timer_trigger(arg_name="timer", schedule="15 * * * * *", run_on_startup=False, use_monitor=False)
 @blueprint.generic_input_binding(arg_name="client", type=DURABLE_BINDING)
 @blueprint.function_name("task_sweep")
 async def task_sweep(timer: func.TimerRequest, client: str) -> None:  # noqa: ARG001  # the binding must be a parameter
-    """Every five minutes, one partition after another."""
+    """Every five minutes, and each minute in a process that has just begun: one partition after another."""
+    house = services()
+    if not sweeps(house.clock.now(), timedelta(seconds=house.clock.monotonic() - _BEGAN)):
+        return
     from azure.durable_functions import DurableOrchestrationClient
 
     durable = DurableOrchestrationClient(client)
-    house = services()
     for org in sorted(await house.fleet.organizations()):
         try:
             await sweep(house, org, durable)

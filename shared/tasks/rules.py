@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.tasks.models import TaskKind
@@ -12,9 +12,10 @@ MAX_ATTEMPTS: Final = 3
 PAUSES: Final = (timedelta(seconds=5), timedelta(seconds=30))  # before the second and the third attempt
 
 #: How often the sweep comes, and how old what it begins must be: a flow begins with its request, so that one which has not
-#: begun by then was forgotten by a process that died.
+#: begun by then was forgotten by a process that died. The next process has just begun then, and looks each minute at first.
 SWEEP_EVERY: Final = timedelta(minutes=5)
-LEFT_BEHIND: Final = timedelta(minutes=2)
+LEFT_BEHIND: Final = timedelta(minutes=1)
+YOUNG: Final = timedelta(minutes=3)
 #: From the request to the end, whatever happens. An install may download tens of gigabytes. None is so short that the
 #: sweep could come too late for what it is to save.
 DEADLINES: Final[dict[TaskKind, timedelta]] = {
@@ -32,6 +33,11 @@ DEADLINES: Final[dict[TaskKind, timedelta]] = {
 }
 #: A server's lease outlives its task's deadline by this: whatever ends the task has had its time.
 LEASE_MARGIN: Final = timedelta(minutes=5)
+
+
+def sweeps(now: datetime, age: timedelta) -> bool:
+    """Whether the sweep that is woken each minute looks now, in a process of that age."""
+    return age < YOUNG or now.minute % (SWEEP_EVERY // timedelta(minutes=1)) == 0
 
 
 def tries_again(attempt: int, outcome: Mapping[str, Any]) -> bool:

@@ -100,7 +100,7 @@ def test_the_line_stalls_and_is_cut_and_comes_back(
     crowd.check(work)
 
 
-@pytest.mark.soak  # what a dying door left behind waits for the sweep of each five minutes
+@pytest.mark.soak  # what a dying door left behind waits for the sweep, and each part dies in turn
 def test_everything_dies_in_any_order(
     house: HouseForTests, thread: LoopThread, crowd: Crowd, chance: random.Random
 ) -> None:

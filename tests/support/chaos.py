@@ -26,7 +26,8 @@ from tests.support.waiting import until
 TOKEN_SECONDS = 300.0
 PEOPLE = 4
 PORTS_EACH = 5
-#: A task whose flow was never begun is begun by a sweep, which comes each five minutes, when it is two minutes old.
+#: A task whose flow was never begun is begun by a sweep, which comes each five minutes (sooner to a process that has just
+#: begun), when it is a minute old.
 LEFT_BEHIND_SECONDS = 540.0
 
 

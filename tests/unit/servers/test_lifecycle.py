@@ -15,7 +15,7 @@ from shared.servers.asking import KINDS, desire
 from shared.servers.lifecycle import ASKED, OBSERVED, TRANSITIONS, Event, Status, allowed
 from shared.servers.models import Desired, Operation, Server, ServerObserved, TemplateRef, operation_of, status_of
 from shared.tasks.models import TaskKind
-from shared.tasks.rules import DEADLINES, LEFT_BEHIND, SWEEP_EVERY, pause_after, tries_again
+from shared.tasks.rules import DEADLINES, LEFT_BEHIND, SWEEP_EVERY, YOUNG, pause_after, sweeps, tries_again
 from shared.templates.models import Resources
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,3 +147,16 @@ def test_an_event_that_is_none_is_nothing(event: Any) -> None:
 def test_a_task_that_its_door_left_behind_is_begun_in_time(kind: TaskKind) -> None:
     """The sweep that begins it comes when most of the time to do it in is still left, of the shortest nearly half."""
     assert DEADLINES[kind] >= (SWEEP_EVERY + LEFT_BEHIND) * 1.5
+
+
+def test_a_process_that_has_just_begun_sweeps_what_the_last_one_left_behind() -> None:
+    """At least once when all of that is old enough, wherever in the five minutes it began."""
+    for began in range(300):
+        ticks = [second for second in range(began, began + 400) if second % 60 == 15]
+        looks = [at - began for at in ticks if sweeps(NOW + timedelta(seconds=at), timedelta(seconds=at - began))]
+        assert (
+            LEFT_BEHIND.seconds < next(look for look in looks if look > LEFT_BEHIND.seconds) <= 2 * LEFT_BEHIND.seconds
+        )
+        assert [look for look in looks if look > YOUNG.seconds] == [
+            at - began for at in ticks if at % 300 == 15 and at - began > YOUNG.seconds
+        ]
