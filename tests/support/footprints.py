@@ -36,7 +36,7 @@ class Footprints:
         self._pids["agent"] = [agent.process.pid]
         self._durable = house.folder / "host" / "durable.db"
         self._began = time.monotonic()
-        self._cpu = {name: cpu_seconds(pids) for name, pids in self._pids.items()}
+        self._cpu = {name: [(0.0, cpu_seconds(pids))] for name, pids in self._pids.items()}
         self._taken: dict[str, list[tuple[float, float]]] = {name: [] for name in self._pids}
         self._beyond: dict[str, list[tuple[float, float]]] = {name: [] for name in self._pids}
 
@@ -45,6 +45,7 @@ class Footprints:
         at = time.monotonic() - self._began
         for name, pids in self._pids.items():
             used = float(sum(map(anonymous_kib, pids)))
+            self._cpu[name][1:] = [(at, cpu_seconds(pids))]  # first and last
             self._taken[name].append((at, used))
             self._beyond[name].append((at, used - (cached_kib(self._durable) if name == "host" else 0.0)))
 
@@ -54,13 +55,16 @@ class Footprints:
         return {name: slope_of(samples) for name, samples in self._beyond.items()}
 
     def lines(self) -> list[str]:
-        """A line a part."""
-        minutes = (time.monotonic() - self._began) / 60
+        """A line a part, as it was when it was taken last."""
         return [
             f"{name:8} {samples[-1][1] / 1024:7.1f} MiB, {slope_of(samples)} KiB a minute, without cached pages"
-            f" {slope_of(self._beyond[name])}; {(cpu_seconds(self._pids[name]) - self._cpu[name]) / minutes * 1000:.0f} ms of CPU a minute"
+            f" {slope_of(self._beyond[name])}; {self._cpu_a_minute(name) * 1000:.0f} ms of CPU a minute"
             for name, samples in self._taken.items()
         ]
+
+    def _cpu_a_minute(self, name: str) -> float:
+        (_, first), (at, last) = self._cpu[name][0], self._cpu[name][-1]
+        return (last - first) / max(at, 1.0) * 60
 
 
 def anonymous_kib(pid: int) -> int:
